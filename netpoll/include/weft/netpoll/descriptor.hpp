@@ -1,0 +1,107 @@
+// descriptor: an open file that parks a fiber where it would block a thread.
+#pragma once
+
+#include <weft/export.hpp>
+#include <weft/netpoll/poller.hpp>
+#include <weft/sched/clock.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+struct iovec;
+struct sockaddr;
+
+namespace weft::inline v0::poll {
+
+// What a call ended with: 0, a positive errno value of the system, or one of these. Turned into std::error_code in
+// one place, runtime's error.cpp.
+enum error : int {
+  ok = 0,
+  closed = -1,        // the descriptor was closed, before or while the call waited
+  timed_out = -2,     // the deadline of that direction has passed
+  not_pollable = -3,  // the call would have to wait, and the system cannot tell when to go on
+  canceled = -4,      // a stop of the calling fiber stands
+};
+
+struct io_result {
+  std::size_t count = 0;  // bytes transferred, also when error is set
+  int error = ok;
+};
+
+enum class mode : std::uint8_t { read = 'r', write = 'w' };
+
+// What the system object is; decides which shortcuts are sound.
+enum class kind : std::uint8_t { tcp, listener, stream, datagram, other };
+
+// descriptor owns one open file, in non-blocking mode and registered with a poller for its whole life.
+// Thread-safe, from fibers and plain threads alike: at most one read and one write are in the system at a time, others of the
+// same direction queue; close wakes them all. Each call pins the descriptor, so its number is released, and can be
+// reused by the system, only after the last call has returned.
+// Lifetime: owned by a descriptor_ptr, whose destruction closes without waiting; calls in flight keep the memory.
+class WEFT_API descriptor {
+ public:
+  struct deleter {
+    WEFT_API void operator()(descriptor* d) const noexcept;  // close_nowait, then lets the memory go
+  };
+
+  // open takes ownership of `fd` (non-blocking, close-on-exec) and registers it. Null if registration is refused: `error`
+  // is set, and fd is still the caller's. `fd` is that of a socket whose connect has been issued, or that listens.
+  [[nodiscard]] static std::unique_ptr<descriptor, deleter> open(std::shared_ptr<poller> p, int fd, kind k,
+                                                                 int& error) noexcept;
+
+  // read reads once, parking until there is something: count 0 without error is the end of the stream (or an empty
+  // datagram). An empty buffer returns 0 at once.
+  io_result read(void* data, std::size_t size) noexcept;
+  io_result readv(const iovec* buffers, std::size_t n) noexcept;
+
+  // write writes everything, parking whenever the peer is slow; count tells how much went out before an error. Never
+  // raises SIGPIPE on sockets.
+  io_result write(const void* data, std::size_t size) noexcept;
+  // writev likewise; any number of buffers, empty ones included. The array itself is not changed.
+  io_result writev(const iovec* buffers, std::size_t n) noexcept;
+
+  // accept takes one connection from a listener's queue, parking until there is one. The new socket is non-blocking and
+  // close-on-exec. Connections aborted by the peer while queued are skipped; EMFILE, ENFILE, ENOBUFS and ENOMEM are
+  // returned, and the connection stays queued. Acceptors don't queue for one another while connections are there.
+  // `peer` (may be null) receives at most *peer_size bytes of its address.
+  struct accepted {
+    int fd = -1;
+    int error = ok;
+  };
+  accepted accept(sockaddr* peer, unsigned* peer_size) noexcept;
+
+  // finish_connect waits for the outcome of a connect that was issued on the socket (returned EINPROGRESS) before open.
+  int finish_connect() noexcept;
+
+  // wait_readable parks until a read would not wait (data, end of stream or an error pending); consumes nothing.
+  int wait_readable() noexcept;
+  int wait_writable() noexcept;
+
+  // set_deadline makes calls of that direction end with timed_out once the clock has reached `when`, those in flight
+  // included; sticky until moved. never clears. A time in the past is now.
+  int set_deadline(mode m, sched::nanotime when) noexcept;
+
+  // with_fd calls use(context, fd) with the number pinned (options, addresses), and returns its result; `closed` if
+  // the descriptor is.
+  long with_fd(long (*use)(void* context, int fd), void* context) noexcept;
+
+  // shutdown_side ends one direction (SHUT_RD, SHUT_WR) or both (SHUT_RDWR) of a socket.
+  int shutdown_side(int how) noexcept;
+
+  // close wakes every waiting call with `closed`, waits for calls in flight and releases the number. A second close
+  // returns `closed` and touches nothing. Never cancelled.
+  int close() noexcept;
+
+  // release_fd takes the number back: deregistered, no longer ours; waiting calls end with `closed`. -1 if closed.
+  int release_fd() noexcept;
+
+ private:
+  friend struct descriptor_access;
+  descriptor() noexcept = default;
+  ~descriptor() = default;
+};
+
+using descriptor_ptr = std::unique_ptr<descriptor, descriptor::deleter>;
+
+}  // namespace weft::inline v0::poll

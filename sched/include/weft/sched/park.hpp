@@ -1,0 +1,62 @@
+// park and ready: the two halves of every wait.
+#pragma once
+
+#include <weft/export.hpp>
+#include <weft/sched/waiter.hpp>
+
+#include <cstdint>
+
+namespace weft::inline v0::sched {
+
+// Why a fiber is parked; kept in its control block for whoever looks at it.
+enum class wait_reason : std::uint8_t { none, yield, read, write, sleep, join, mutex, wait_group, blocking_slot };
+
+// commit is what makes a parked waiter findable: a compare and swap that publishes it, the unlocking of a list.
+//
+// For a fiber, run is called after its registers are saved, on the stack of whatever runs next; for a plain thread, just
+// before it blocks. It gets the waiter and the two words given here, all by value. It returns true if the waiter is to
+// stay parked and false if the wait is over already (it then becomes runnable at once; park returns as usual).
+// From the moment it has published the waiter, which may be running elsewhere by then, it touches nothing of it: not
+// the fiber, not its stack. It must not park, and it allocates nothing.
+struct commit {
+  bool (*run)(waiter self, void* object, std::uintptr_t word) noexcept;
+  void* object = nullptr;
+  std::uintptr_t word = 0;
+};
+
+// park suspends the caller until somebody calls ready() with its waiter, once for each commit that published it. Whoever did
+// may have done so for another reason than the one hoped for (a stop, a close): every caller re-checks. On a fiber other fibers run meanwhile, and the caller may come back on another thread;
+// on a plain thread, or inside a blocking region, it blocks the thread.
+WEFT_API void park(const commit& c, wait_reason why) noexcept;
+
+// ready hands over a waiter that the caller owns: a fiber becomes runnable, a thread wakes. The caller touches neither
+// afterwards. Any thread, any fiber, any scheduler; no allocation.
+WEFT_API void ready(waiter w) noexcept;
+
+// yield lets the other runnable fibers of this processor go first. On a plain thread it yields the thread.
+WEFT_API void yield() noexcept;
+
+// Cancellation of a parked fiber
+//
+// A stop request sets a flag in the fiber that stands from then on, and takes the fiber out of where it is parked.
+// A park that can be ended so announces first how to remove its waiter:
+//     if (!announce(site)) return canceled;  park(...);  withdraw();  if (stop_requested()) return canceled;
+// cancel() removes exactly that waiter from the site's published word (a compare and swap against its bits, so that
+// a late call for a wait that is over does nothing) and, if it won, passes it to ready(). The site's memory is
+// type-stable: it may be called at any time after announce, though the wait is over.
+struct cancel_site {
+  void (*cancel)(cancel_site& site, waiter w) noexcept;
+};
+
+// announce publishes how the calling fiber can be taken out of the wait that it is about to begin. It returns false if
+// a stop stands already: the caller must not park. On a plain thread it does nothing and returns true.
+[[nodiscard]] WEFT_API bool announce(cancel_site& site) noexcept;
+
+// withdraw ends what announce began.
+WEFT_API void withdraw() noexcept;
+
+// stop_requested tells whether a stop of the calling fiber stands. False on a plain thread; true inside a blocking
+// region too.
+WEFT_API bool stop_requested() noexcept;
+
+}  // namespace weft::inline v0::sched

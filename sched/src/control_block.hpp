@@ -1,0 +1,129 @@
+// fiber: the control block of a fiber.
+#pragma once
+
+#include "context.hpp"
+
+#include <weft/sched/fiber.hpp>
+#include <weft/sched/park.hpp>
+#include <weft/sched/spin_lock.hpp>
+#include <weft/sched/timer.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <stop_token>
+#include <string_view>
+
+namespace weft::inline v0::sched {
+
+class stack_pool;
+
+// Of a fiber's handle: whether somebody holds it and who destroys what the body still keeps.
+enum class handle_state : std::uint8_t {
+  absent,    // started without a handle
+  attached,  // somebody holds it
+  detached,  // let go while the fiber ran: the fiber disposes of its body before it leaves
+  ended,     // the body has run: whoever lets the handle go disposes
+};
+
+// join_site is where the one who joins a fiber waits.
+// States     0 nobody has come | waiter* parked | done: the fiber has ended and left its stack
+//            set: commit of join (0 -> waiter*), end's commit (any -> done)    left: end's commit, a stop (waiter* -> 0)
+// Ownership  who takes waiter* out owns that waiter
+// Orderings  done releases, join's load acquires: the result and the departed stack are seen whole
+struct join_site : cancel_site {
+  static constexpr std::uintptr_t done = 2;
+  std::atomic<std::uintptr_t> word{0};
+};
+
+// sleep_site is where a sleeping fiber waits.
+// States     0 awake, or woken | waiter* asleep | fired: the alarm rang before the fiber lay down
+//            set: the sleep's commit (0 -> waiter*), the alarm (0 -> fired)
+//            left: alarm and stop (waiter* -> 0), the sleeper (fired -> 0)
+// Ownership  who takes waiter* out owns that waiter
+// Not here   which sleep an alarm was for: a late one ends the next sleep early, and that one looks at the clock again
+struct sleep_site : cancel_site {
+  static constexpr std::uintptr_t fired = 2;
+  std::atomic<std::uintptr_t> word{0};
+  timer alarm;
+};
+
+// fiber_name is a short name that others may read while it changes: torn at worst between two words, never a data race.
+class fiber_name {
+ public:
+  static constexpr std::size_t capacity = 32;  // with the terminating NUL
+
+  void set(std::string_view name) noexcept {
+    char text[capacity] = {};
+    std::memcpy(text, name.data(), name.size() < capacity ? name.size() : capacity - 1);
+    for (std::size_t i = 0; i < words_.size(); ++i) {
+      std::uint64_t word;
+      std::memcpy(&word, text + i * sizeof word, sizeof word);
+      words_[i].store(word, std::memory_order_relaxed);
+    }
+  }
+  void copy_to(char (&text)[capacity]) const noexcept {
+    for (std::size_t i = 0; i < words_.size(); ++i) {
+      std::uint64_t word = words_[i].load(std::memory_order_relaxed);
+      std::memcpy(text + i * sizeof word, &word, sizeof word);
+    }
+    text[capacity - 1] = '\0';
+  }
+  std::string_view view() const noexcept { return reinterpret_cast<const char*>(words_.data()); }
+  bool empty() const noexcept { return words_[0].load(std::memory_order_relaxed) == 0; }
+
+ private:
+  std::array<std::atomic<std::uint64_t>, capacity / sizeof(std::uint64_t)> words_{};
+};
+
+// fiber sits at the top of its own stack, at the same address for every fiber that uses that stack: the memory is type-stable
+// for the life of the scheduler, so a stale holder of its address may read it and compare and swap in it.
+// Lifetime: one reference of its own while it runs and one of its handle; the last to go returns the stack.
+class alignas(64) fiber {
+ public:
+  // Owned by whoever runs the fiber; while it is suspended, by whoever owns its waiter.
+  context ctx;
+  fiber* link = nullptr;  // next in the list it is in: the global queue, a list of free stacks
+  wait_reason reason = wait_reason::none;
+  handle_state on_start = handle_state::absent;
+
+  // Constant for a stack.
+  stack_pool* pool = nullptr;
+  scheduler* home = nullptr;
+  std::byte* stack_bottom = nullptr;
+  const std::uint64_t* canary = nullptr;       // at stack_bottom where no guard could be had, else null
+  std::atomic<std::uint64_t>* slot = nullptr;  // in use (bit 0) and generation, outside of the stack
+
+  // Constant from creation to end.
+  void (*entry)(void*) noexcept = nullptr;
+  void* body = nullptr;
+  std::atomic<std::uint64_t> id{0};  // atomic for whoever lists fibers
+
+  std::atomic<std::uint32_t> references{0};
+  std::atomic<handle_state> handle_now{handle_state::absent};
+  void (*dispose_body)(void*) noexcept = nullptr;  // written before handle_now becomes detached
+  join_site joined;
+  sleep_site sleep;
+
+  // Stopping. stop is set once and stands; site is set by announce, cleared by withdraw (orders at announce).
+  std::atomic<bool> stop{false};
+  std::atomic<cancel_site*> site{nullptr};
+  std::atomic<bool> has_source{false};
+  spin_lock source_lock;
+  std::stop_source source{std::nostopstate};  // guarded by source_lock; made at the first stop_token_of
+
+  fiber_name name;
+
+  std::byte* stack_top() noexcept { return reinterpret_cast<std::byte*>(this); }
+};
+
+// stop_stands tells whether a stop of f stands, its own or everybody's.
+bool stop_stands(const fiber& f) noexcept;
+
+// stop_now takes a fiber whose stop stands out of where it is parked, and passes the stop to its tokens. Safe though the fiber
+// ends meanwhile.
+void stop_now(fiber& f) noexcept;
+
+}  // namespace weft::inline v0::sched

@@ -1,0 +1,86 @@
+// Leaving one context for the next: the only callers of switch_context.
+
+#include "current.hpp"
+#include "processor.hpp"
+#include "scheduler.hpp"
+#include "worker.hpp"
+
+#include <weft/sched/fatal.hpp>
+
+namespace weft::inline v0::sched {
+
+namespace {
+
+void check_canary(fiber* f) noexcept {
+  if (f->canary != nullptr && *f->canary != canary_value) [[unlikely]] {
+    char name[fiber_name::capacity];
+    f->name.copy_to(name);
+    fatal("stack overflow of fiber %llu '%s' (its stack has no guard; found when it was left)",
+          static_cast<unsigned long long>(id_of(*f)), name);
+  }
+}
+
+}  // namespace
+
+void arrived(void* message) noexcept {
+  const departure_order order = *static_cast<departure_order*>(message);
+  if (order.then.run == nullptr) return;
+  if (!order.then.run(waiter(order.from), order.then.object, order.then.word)) {
+    // The wait was over before it began. Never jump back: the departed fiber runs next, as if it had been made ready.
+    order.w->home->push_next(order.w->p, order.from);
+    return;
+  }
+  if (order.cancellable && stop_stands(*order.from)) [[unlikely]] {
+    // A stop that came between announce and the commit found nobody to take out. The fiber may have gone on since; then this
+    // reads type-stable memory, and cancels at most a later wait of it, which the standing stop would have refused anyway.
+    if (cancel_site* site = order.from->site.load(std::memory_order_seq_cst)) site->cancel(*site, waiter(order.from));
+  }
+}
+
+fiber* processor::next_fiber() noexcept {
+  if (budget == 0) return nullptr;
+  // A clock that somebody published tells, for the price of a load, that a timer waits.
+  if (timers.next() <= home->clock.load(std::memory_order_relaxed)) {
+    budget = 0;
+    return nullptr;
+  }
+  const bool alone = home->processors.size() == 1;
+  fiber* f = nullptr;
+  if (next_row < next_in_a_row) {
+    f = alone ? queue.take_next_unshared() : queue.take_next();
+  }
+  if (f != nullptr) {
+    ++next_row;
+  } else {
+    next_row = 0;
+    f = alone ? queue.pop_unshared() : queue.pop();
+    if (f == nullptr) f = queue.take_next();
+    if (f == nullptr) return nullptr;
+  }
+  --budget;
+  bump(dispatches);
+  return f;
+}
+
+void depart(worker* w, fiber* f, const commit& then, last end) noexcept {
+  check_canary(f);
+  departure_order order{w, f, then, f->site.load(std::memory_order_relaxed) != nullptr};
+  fiber* to = w->p->next_fiber();
+  w->current = to;
+  arrived(switch_context(f->ctx, to != nullptr ? to->ctx : w->own, w->exceptions, &order, end));
+}
+
+void depart_to_loop(worker* w, fiber* f, const commit& then) noexcept {
+  check_canary(f);
+  departure_order order{w, f, then, false};
+  w->current = nullptr;
+  arrived(switch_context(f->ctx, w->own, w->exceptions, &order));
+}
+
+void run(worker* w, fiber* f) noexcept {
+  departure_order order{w, nullptr, {nullptr}, false};
+  w->current = f;
+  arrived(switch_context(w->own, f->ctx, w->exceptions, &order));
+}
+
+}  // namespace weft::inline v0::sched

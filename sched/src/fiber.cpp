@@ -1,0 +1,245 @@
+#include <weft/sched/fiber.hpp>
+
+#include "control_block.hpp"
+#include "current.hpp"
+#include "scheduler.hpp"
+#include "worker.hpp"
+
+#include <weft/sched/fatal.hpp>
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+namespace weft::inline v0::sched {
+
+namespace {
+
+void cancel_join(cancel_site& site, waiter w) noexcept {
+  std::uintptr_t expected = w.bits();
+  if (static_cast<join_site&>(site).word.compare_exchange_strong(expected, 0, std::memory_order_seq_cst)) ready(w);
+}
+
+void cancel_sleep(cancel_site& site, waiter w) noexcept {
+  std::uintptr_t expected = w.bits();
+  if (static_cast<sleep_site&>(site).word.compare_exchange_strong(expected, 0, std::memory_order_seq_cst)) ready(w);
+}
+
+// Ids are taken in blocks, so that spawning touches no shared line. Process-wide: an id names one fiber for ever.
+std::atomic<std::uint64_t> next_id_block{1};
+constexpr std::uint64_t id_block = 1024;
+
+std::uint64_t take_id(processor* p) noexcept {
+  if (p == nullptr) return next_id_block.fetch_add(1, std::memory_order_relaxed);
+  if (p->next_id == p->last_id) {
+    p->next_id = next_id_block.fetch_add(id_block, std::memory_order_relaxed);
+    p->last_id = p->next_id + id_block;
+  }
+  return p->next_id++;
+}
+
+// The processor of the caller, if it runs a fiber of s with one.
+processor* own_processor(scheduler& s) noexcept {
+  worker* w = current_worker();
+  return w != nullptr && w->home == &s ? w->p : nullptr;
+}
+
+// recycle returns the stack. REQUIRES: the fiber has left it, and nobody holds the handle.
+void recycle(fiber* f, processor* p) noexcept {
+  if (f->has_source.load(std::memory_order_relaxed)) {
+    std::stop_source gone{std::nostopstate};  // freed after the lock
+    std::lock_guard guard(f->source_lock);
+    gone.swap(f->source);
+    f->has_source.store(false, std::memory_order_relaxed);
+  }
+  // Not in use, next generation. Pairs with for_each_in_use.
+  f->slot->store((f->slot->load(std::memory_order_relaxed) | 1) + 1, std::memory_order_release);
+  if (p != nullptr && f->pool == p->home->stacks) {
+    p->stacks.give(f);
+  } else {
+    f->pool->give(f, f, 1);
+  }
+}
+
+// The commit of a fiber's end: on the stack of whatever runs next.
+bool end_commit(waiter self, void* object, std::uintptr_t) noexcept {
+  fiber* f = self.as_fiber();
+  auto* p = static_cast<processor*>(object);
+  dispose(f->ctx, f->stack_bottom, f->stack_top());
+  bool handle_exists = f->on_start != handle_state::absent;
+  bump(p->ended);
+  if (!handle_exists) {
+    recycle(f, p);
+    return true;
+  }
+  // Done is published before the reference goes: whoever joins may let go of the handle at once, and then the last of the
+  // two recycles.
+  waiter joiner = waiter::from_bits(f->joined.word.exchange(join_site::done, std::memory_order_acq_rel));
+  if (f->references.fetch_sub(1, std::memory_order_acq_rel) == 1) recycle(f, p);
+  if (joiner) ready(joiner);
+  return true;
+}
+
+[[noreturn]] void end(worker* w, fiber* f) noexcept {
+  w->current = f;
+  depart(w, f, {end_commit, w->p}, last::yes);
+  fatal("a fiber was resumed after its end");
+}
+
+}  // namespace
+
+void fiber_entry(boost::context::detail::transfer_t t) noexcept {
+  // No call before the sanitizers know of this stack.
+  auto* order = static_cast<departure_order*>(static_cast<departure*>(t.data)->message);
+  fiber* f = order->w->current;
+  arrived(arrive(f->ctx, t));
+  f->entry(f->body);
+  if (f->on_start != handle_state::absent &&
+      f->handle_now.exchange(handle_state::ended, std::memory_order_acq_rel) == handle_state::detached) {
+    f->dispose_body(f->body);
+  }
+  end(current_worker(), f);
+}
+
+fiber* create_fiber(scheduler& s, const fiber_options& options, std::size_t body_size, std::size_t body_align,
+                    void (*entry)(void*) noexcept, handle h) noexcept {
+  stack_pool* pool = s.pool_for(options.stack_size);
+  if (pool == nullptr) return nullptr;
+  if (body_size + body_align > pool->usable() / 2) return nullptr;
+  processor* p = own_processor(s);
+  fiber* f = p != nullptr && pool == s.stacks ? p->stacks.take(*pool) : pool->take(1);
+  if (f == nullptr) return nullptr;
+
+  auto body = reinterpret_cast<std::uintptr_t>(f->stack_top()) - body_size;
+  body &= ~static_cast<std::uintptr_t>(std::max<std::size_t>(body_align, 64) - 1);
+  f->body = reinterpret_cast<void*>(body);
+  f->entry = entry;
+  f->id.store(take_id(p), std::memory_order_relaxed);
+  f->on_start = h == handle::one ? handle_state::attached : handle_state::absent;
+  f->handle_now.store(f->on_start, std::memory_order_relaxed);
+  f->references.store(h == handle::one ? 2 : 1, std::memory_order_relaxed);
+  f->joined.cancel = cancel_join;
+  f->joined.word.store(0, std::memory_order_relaxed);
+  f->sleep.cancel = cancel_sleep;
+  f->stop.store(false, std::memory_order_relaxed);
+  f->site.store(nullptr, std::memory_order_relaxed);
+  f->reason = wait_reason::none;
+  if (!options.name.empty() || !f->name.empty()) f->name.set(options.name);
+  prepare(f->ctx, f->stack_bottom, reinterpret_cast<std::byte*>(body), fiber_entry);
+  return f;
+}
+
+void* body_of(fiber& f) noexcept { return f.body; }
+
+void start(fiber& f) noexcept {
+  scheduler& s = *f.home;
+  f.slot->store(f.slot->load(std::memory_order_relaxed) | 1, std::memory_order_release);  // pairs with for_each_in_use
+  if (processor* p = own_processor(s)) {
+    bump(p->spawned);
+  } else {
+    s.spawned_outside.fetch_add(1, std::memory_order_relaxed);
+  }
+  // The fence in make_runnable orders the slot word before any later load of stop_everything by this fiber; stop_all has one
+  // between its store and its scan.
+  s.make_runnable(&f, scheduler::place::tail);
+}
+
+void discard(fiber& f) noexcept {
+  dispose(f.ctx, f.stack_bottom, f.stack_top());
+  recycle(&f, own_processor(*f.home));
+}
+
+namespace {
+
+bool join_commit(waiter self, void* object, std::uintptr_t) noexcept {
+  auto* site = static_cast<join_site*>(object);
+  std::uintptr_t nobody = 0;
+  // seq_cst: O2 of park.cpp's stops.
+  if (site->word.compare_exchange_strong(nobody, self.bits(), std::memory_order_seq_cst)) return true;
+  if (nobody == join_site::done) return false;
+  fatal("two callers join the same fiber");
+}
+
+}  // namespace
+
+bool ended(const fiber& f) noexcept { return f.joined.word.load(std::memory_order_acquire) == join_site::done; }
+
+bool join(fiber& f) noexcept {
+  if (current_fiber() == &f) fatal("fiber %llu joins itself", static_cast<unsigned long long>(id_of(f)));
+  if (stop_requested()) return false;
+  while (!ended(f)) {
+    if (!announce(f.joined)) return false;
+    park({join_commit, &f.joined}, wait_reason::join);
+    withdraw();
+    if (!ended(f) && stop_requested()) return false;
+  }
+  return true;
+}
+
+void join_uncancelled(fiber& f) noexcept {
+  if (current_fiber() == &f) fatal("fiber %llu joins itself", static_cast<unsigned long long>(id_of(f)));
+  while (!ended(f)) park({join_commit, &f.joined}, wait_reason::join);
+}
+
+void release(fiber& f) noexcept {
+  scheduler& s = *f.home;
+  if (processor* p = own_processor(s)) {
+    if (f.references.fetch_sub(1, std::memory_order_acq_rel) == 1) recycle(&f, p);
+    return;
+  }
+  // The scheduler may be at its end, or beyond it but for the stacks.
+  bool last_handle;
+  {
+    std::lock_guard guard(s.handles_lock);
+    if (f.references.fetch_sub(1, std::memory_order_acq_rel) == 1) recycle(&f, nullptr);
+    last_handle = s.handles_left != 0 && --s.handles_left == 0;
+  }
+  if (last_handle) delete &s;
+}
+
+void detach(fiber& f, void (*dispose_body)(void*) noexcept) noexcept {
+  f.dispose_body = dispose_body;
+  if (f.handle_now.exchange(handle_state::detached, std::memory_order_acq_rel) == handle_state::ended) {
+    dispose_body(f.body);
+  }
+  release(f);
+}
+
+void request_stop(fiber& f) noexcept {
+  f.stop.store(true, std::memory_order_seq_cst);  // O1, O2 of park.cpp's stops
+  stop_now(f);
+}
+
+void stop_now(fiber& f) noexcept {
+  if (cancel_site* site = f.site.load(std::memory_order_seq_cst)) site->cancel(*site, waiter(&f));
+  if (!f.has_source.load(std::memory_order_seq_cst)) return;  // pairs with stop_token_of
+  std::stop_source source{std::nostopstate};
+  {
+    std::lock_guard guard(f.source_lock);
+    source = f.source;
+  }
+  if (source.stop_possible()) source.request_stop();  // runs the users' callbacks, so not under the lock
+}
+
+scheduler* scheduler_of(const fiber& f) noexcept { return f.home; }
+std::uint64_t id_of(const fiber& f) noexcept { return f.id.load(std::memory_order_relaxed); }
+std::string_view name_of(const fiber& f) noexcept { return f.name.view(); }
+void set_name(fiber& f, std::string_view name) noexcept { f.name.set(name); }
+
+std::stop_token stop_token_of(fiber& f) {
+  std::stop_source source{std::nostopstate};
+  if (!f.has_source.load(std::memory_order_acquire)) source = std::stop_source();
+  {
+    std::lock_guard guard(f.source_lock);
+    if (!f.source.stop_possible()) {
+      f.source = source;
+      f.has_source.store(true, std::memory_order_seq_cst);  // then the flags; stop_now goes the other way round
+    } else {
+      source = f.source;
+    }
+  }
+  if (stop_stands(f)) source.request_stop();
+  return source.get_token();
+}
+
+}  // namespace weft::inline v0::sched

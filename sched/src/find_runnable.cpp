@@ -1,0 +1,165 @@
+// find_runnable: the worker's search for something to run, in the order that docs/scheduler.md explains.
+
+#include "current.hpp"
+#include "scheduler.hpp"
+#include "worker.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace weft::inline v0::sched {
+
+namespace {
+
+// run_timers calls back what is due in p's heap and in the shared one. A clock is read only if there is a timer at all.
+void run_timers(scheduler& s, timer_heap& heap) noexcept {
+  nanotime next = std::min(heap.next(), s.shared_timers.next());
+  if (next == never) return;
+  nanotime at = now();
+  s.clock.store(at, std::memory_order_relaxed);
+  if (heap.next() <= at) heap.run_due(at);
+  if (s.shared_timers.next() <= at) s.shared_timers.run_due(at);
+}
+
+void poll_at_once(worker* w) noexcept {
+  scheduler& s = *w->home;
+  if (!s.poller.any_waiters() || s.last_poll.load(std::memory_order_relaxed) == 0) return;
+  // One at a time: more of them would only meet in the kernel at the same list of events.
+  if (s.polling_at_once.load(std::memory_order_relaxed) ||
+      s.polling_at_once.exchange(true, std::memory_order_acquire)) {
+    return;
+  }
+  s.poller.netpoll(0, w->ready);
+  // A blocked poller keeps its zero.
+  nanotime last = s.last_poll.load(std::memory_order_relaxed);
+  if (last != 0) s.last_poll.compare_exchange_strong(last, std::max<nanotime>(s.clock.load(std::memory_order_relaxed), 1), std::memory_order_relaxed);
+  s.polling_at_once.store(false, std::memory_order_release);
+  bump(w->p->polls);
+  s.inject(w->p, w->ready);
+}
+
+fiber* take_global(scheduler& s, processor* p) noexcept {
+  std::size_t size = s.global.size();
+  if (size == 0) return nullptr;
+  // A fair share, at most half of the ring.
+  std::array<fiber*, 128> batch;
+  std::size_t n = s.global.pop_batch(batch.data(), std::min(batch.size(), size / s.processors.size() + 1));
+  if (n == 0) return nullptr;
+  for (std::size_t i = 1; i < n; ++i) s.push_tail(p, batch[i]);
+  return batch[0];
+}
+
+std::uint32_t next_random(processor* p) noexcept {
+  std::uint32_t x = p->random;  // xorshift; never 0
+  x ^= x << 13;
+  x ^= x >> 17;
+  x ^= x << 5;
+  return p->random = x;
+}
+
+fiber* steal(worker* w) noexcept {
+  scheduler& s = *w->home;
+  processor* p = w->p;
+  const std::size_t count = s.processors.size();
+  constexpr int passes = 4;
+  for (int pass = 0; pass < passes; ++pass) {
+    const bool last_pass = pass == passes - 1;
+    std::size_t start = next_random(p) % count;
+    for (std::size_t i = 0; i < count; ++i) {
+      processor* victim = s.processors[(start + i) % count].get();
+      if (victim == p) continue;
+      if (last_pass && victim->timers.next() != never) {
+        run_timers(s, victim->timers);  // their fibers come to our own queue
+        if (fiber* f = p->next_fiber()) return f;
+      }
+      // Next slots last: what is in one will run in a moment where it is.
+      fiber* f = victim->queue.steal_into(p->queue, last_pass ? victims_next::take : victims_next::leave);
+      if (f != nullptr) {
+        bump(p->steals);
+        return f;
+      }
+    }
+  }
+  return nullptr;
+}
+
+// search looks everywhere once; w holds a processor.
+fiber* search(worker* w) noexcept {
+  scheduler& s = *w->home;
+  processor* p = w->p;
+
+  run_timers(s, p->timers);
+  if (p->budget == 0) {
+    // The service that stands every so many dispatches, for whoever the own queue would else keep waiting.
+    p->budget = service_budget;
+    poll_at_once(w);
+    if (fiber* f = s.global.pop()) return f;
+  }
+  if (fiber* f = p->next_fiber()) return f;
+  p->budget = service_budget;
+  if (fiber* f = p->next_fiber()) return f;
+  if (fiber* f = take_global(s, p)) return f;
+
+  if (s.idle.idle() == s.processors.size() - 1) {
+    // Nobody to steal from (alone, or all others idle), but their timers may be due. No zero-delay poll: the next stop is the
+    // poller's sleep, whose one call finds the same events.
+    for (auto& other : s.processors) {
+      if (other.get() != p && other->timers.next() != never) run_timers(s, other->timers);
+    }
+    return p->next_fiber();
+  }
+  poll_at_once(w);
+  if (fiber* f = p->next_fiber()) return f;
+  if (!w->searching) {
+    if (!s.idle.try_search(static_cast<std::uint32_t>(s.processors.size()))) return nullptr;
+    w->searching = true;
+  }
+  return steal(w);
+}
+
+// work_anywhere is the re-check after a processor was released. Timers are the poller's, who looks at every heap.
+bool work_anywhere(scheduler& s) noexcept {
+  if (s.global.size() != 0) return true;
+  for (auto& p : s.processors) {
+    if (!p->queue.empty()) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+// Why no work is left behind
+// Whoever publishes work then looks whether a processor is idle and nobody searches, and if so wakes a worker. Here a worker
+// first releases its processor and ends its search, and then looks once more at every queue (orderings O1 and O2 of
+// idle_protocol). So of a submission and a worker going to sleep, one sees the other. What both miss they leave to a third: a
+// searcher that was counted when the submitter looked, which by O2 looks again before it sleeps, and on finding work as the last
+// searcher wakes the next.
+fiber* find_runnable(worker* w) noexcept {
+  scheduler& s = *w->home;
+  for (;;) {
+    if (w->p == nullptr && !s.acquire_processor(w) && !s.sleep_or_poll(w)) return nullptr;
+    if (w->p == nullptr) continue;
+    if (fiber* f = search(w)) {
+      if (w->searching) {
+        w->searching = false;
+        if (s.idle.end_search()) s.wake_for_work();
+      }
+      if (s.monitor_asleep.load(std::memory_order_seq_cst) != 0) s.wake_monitor();
+      return f;
+    }
+    s.release_processor(w);
+    if (w->searching) {
+      w->searching = false;
+      (void)s.idle.end_search();
+    }
+    if (work_anywhere(s)) {
+      if (!s.acquire_processor(w)) continue;
+      s.idle.begin_search();
+      w->searching = true;
+      continue;
+    }
+    if (!s.sleep_or_poll(w)) return nullptr;
+  }
+}
+
+}  // namespace weft::inline v0::sched

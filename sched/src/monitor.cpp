@@ -1,0 +1,78 @@
+// The monitor: a thread without a processor that helps where nobody else can.
+
+#include "futex.hpp"
+#include "scheduler.hpp"
+
+#include <memory>
+
+namespace weft::inline v0::sched {
+
+namespace {
+
+constexpr nanotime tick = 10'000'000;             // 10 ms: the longest that ready I/O waits for busy workers
+constexpr nanotime idle_spell = 1'000'000'000;    // after so long without work it sleeps
+constexpr std::size_t warm_stacks = 1024;         // free stacks that keep their pages; a guess
+constexpr std::size_t trim_batch = 64;            // stacks a tick
+
+std::uint64_t all_dispatches(const scheduler& s) noexcept {
+  std::uint64_t n = 0;
+  for (const auto& p : s.processors) n += p->dispatches.load(std::memory_order_relaxed);
+  return n;
+}
+
+}  // namespace
+
+void scheduler::wake_monitor() noexcept {
+  if (monitor_asleep.exchange(0, std::memory_order_seq_cst) != 0) futex_wake(&monitor_asleep, 1);
+}
+
+void scheduler::monitor_main() noexcept {
+  auto ready = std::make_unique<ready_list>();
+  std::uint64_t seen = all_dispatches(*this);
+  nanotime last_work = now();
+  while (!ending.load(std::memory_order_acquire)) {
+    futex_wait(monitor_ends, 0, now() + tick);
+    const nanotime at = now();
+    clock.store(at, std::memory_order_relaxed);
+
+    // Nobody has polled for a tick: every worker is busy.
+    const nanotime last = last_poll.load(std::memory_order_relaxed);
+    if (last != 0 && at - last > tick && poller.any_waiters()) {
+      poller.netpoll(0, *ready);
+      nanotime expected = last;
+      last_poll.compare_exchange_strong(expected, at, std::memory_order_relaxed);
+      inject(nullptr, *ready);
+    }
+    // A fiber in a next slot whose waker never parked, or in the queue of a processor that is lent to a blocking region.
+    if (idle.idle() != 0) {
+      for (const auto& p : processors) {
+        if (!p->queue.empty()) {
+          wake_for_work();
+          break;
+        }
+      }
+    }
+    bool trimming = false;
+    for (stack_pool* pool = pools_.load(std::memory_order_acquire); pool != nullptr; pool = pool->next) {
+      trimming |= pool->trim(warm_stacks, trim_batch);
+    }
+
+    const std::uint64_t dispatched = all_dispatches(*this);
+    if (dispatched != seen || idle.idle() != processors.size() || trimming) {
+      seen = dispatched;
+      last_work = at;
+      continue;
+    }
+    if (at - last_work < idle_spell) continue;
+    monitor_asleep.store(1, std::memory_order_seq_cst);
+    // Pairs with find_runnable, which takes a processor, dispatches and then loads the word; and with the destructor.
+    while (monitor_asleep.load(std::memory_order_seq_cst) == 1 && idle.idle() == processors.size() &&
+           all_dispatches(*this) == seen && !ending.load(std::memory_order_seq_cst)) {
+      futex_wait(monitor_asleep, 1);
+    }
+    monitor_asleep.store(0, std::memory_order_relaxed);
+    last_work = now();
+  }
+}
+
+}  // namespace weft::inline v0::sched

@@ -1,0 +1,89 @@
+#include <weft/sched/park.hpp>
+
+#include "current.hpp"
+#include "scheduler.hpp"
+#include "thread_record.hpp"
+#include "worker.hpp"
+
+#include <exception>
+
+#include <sched.h>
+
+namespace weft::inline v0::sched {
+
+waiter current_waiter() noexcept {
+  worker* w = current_worker();
+  if (w != nullptr && w->p != nullptr && w->current != nullptr) return waiter(w->current);
+  return waiter(current_record());
+}
+
+void park(const commit& c, wait_reason why) noexcept {
+  worker* w = current_worker();
+  if (w == nullptr || w->p == nullptr) return park_thread(current_record(), c);
+  w->current->reason = why;
+  depart(w, w->current, c);
+}
+
+void ready(waiter x) noexcept {
+  if (x.is_thread()) return ready_thread(x.as_thread());
+  fiber* f = x.as_fiber();
+  f->home->make_runnable(f, scheduler::place::next);
+}
+
+void yield() noexcept {
+  worker* w = current_worker();
+  if (w == nullptr || w->p == nullptr) {
+    ::sched_yield();
+    return;
+  }
+  processor* p = w->p;
+  if (p->budget != 0 && p->queue.empty()) {
+    // Nobody to go first here. The budget still counts, so that the loop looks at timers, sockets and the global queue.
+    --p->budget;
+    return;
+  }
+  constexpr auto to_tail = [](waiter self, void* object, std::uintptr_t) noexcept {
+    auto* own = static_cast<processor*>(object);
+    own->home->push_tail(own, self.as_fiber());
+    return true;
+  };
+  depart(w, w->current, {to_tail, p});
+}
+
+// Stops
+// A stop is a flag that stands, and a site that says where the fiber is parked.
+// Orderings  O1 announce: store site, then load the flags || request_stop, stop_all: store a flag, then load site
+//            O2 commit: publish the waiter, then load the flags (arrived) || the same: store a flag, then take the waiter out
+//               Store-load on both sides, so seq_cst on all: either the fiber sees the stop, or the stopper finds the site and
+//               the waiter in it.
+bool stop_stands(const fiber& f) noexcept {
+  return f.stop.load(std::memory_order_seq_cst) || f.home->stop_everything.load(std::memory_order_seq_cst);
+}
+
+bool announce(cancel_site& site) noexcept {
+  fiber* f = current_fiber();
+  if (f == nullptr) return true;
+  f->site.store(&site, std::memory_order_seq_cst);
+  if (!stop_requested()) return true;
+  f->site.store(nullptr, std::memory_order_relaxed);
+  return false;
+}
+
+void withdraw() noexcept {
+  if (fiber* f = current_fiber()) f->site.store(nullptr, std::memory_order_relaxed);
+}
+
+bool stop_requested() noexcept {
+  fiber* f = current_fiber();
+  if (f == nullptr) return false;
+  if (!stop_stands(*f)) return false;
+  // Clean-up code that runs while the fiber unwinds is not cancelled.
+  return std::uncaught_exceptions() == 0;
+}
+
+fiber* current_fiber() noexcept {
+  worker* w = current_worker();
+  return w == nullptr ? nullptr : w->current;
+}
+
+}  // namespace weft::inline v0::sched

@@ -1,0 +1,71 @@
+// processor: the right to run fibers, and what goes with it.
+#pragma once
+
+#include "control_block.hpp"
+#include "run_queue.hpp"
+#include "stack_pool.hpp"
+#include "timer_heap.hpp"
+
+#include <atomic>
+#include <cstdint>
+
+namespace weft::inline v0::sched {
+
+class scheduler;
+struct worker;
+
+// Dispatches between two services of timers, global queue and poller. A power of two near Go's 61; a guess that the
+// cadence of polls under load doesn't contradict.
+inline constexpr std::uint32_t service_budget = 64;
+
+// Hand-overs in a row through the next slot, after which the ring comes first: two fibers that wake each other would else
+// keep a third from ever running.
+inline constexpr std::uint32_t next_in_a_row = 16;
+
+// Who uses a processor
+// States     idle      on the scheduler's idle list            set: release, under its mutex   left: take, under its mutex
+//            running   a worker runs fibers with it            set: take, end of a blocking region
+//            blocking  lent: its worker is in a blocking region and may come back
+//                      set: start of a region   left: its worker (-> running), retake (-> running, another's)
+// Ownership  running: the worker. blocking: whoever takes it out by compare and swap; the queue may be stolen from
+// Orderings  every change out of blocking acquires, into blocking releases: queue, heap and cache pass on whole
+// Not here   the count of idle processors (idle_protocol), in which blocking ones are included
+enum class processor_state : std::uint32_t { idle, running, blocking };
+
+struct alignas(128) processor {
+  processor(scheduler& s, unsigned i) noexcept : home(&s), index(i) {}
+
+  // Constant.
+  scheduler* const home;
+  const unsigned index;
+
+  run_queue<fiber> queue;
+  timer_heap timers;
+  std::atomic<processor_state> state{processor_state::idle};
+
+  // Owned by whoever uses the processor.
+  std::uint32_t budget = service_budget;
+  std::uint32_t next_row = 0;
+  std::uint32_t random = 0;
+  std::uint64_t next_id = 0;
+  std::uint64_t last_id = 0;
+  stack_cache stacks;
+
+  // Counters: written by whoever uses the processor, read by anybody.
+  std::atomic<std::uint64_t> spawned{0};
+  std::atomic<std::uint64_t> ended{0};
+  std::atomic<std::uint64_t> dispatches{0};
+  std::atomic<std::uint64_t> steals{0};
+  std::atomic<std::uint64_t> polls{0};
+
+  // next_fiber takes what this processor runs next from its own queue, or null. Null also when a service is due: the
+  // caller goes to the worker's loop.
+  fiber* next_fiber() noexcept;
+};
+
+// bump raises a counter that only one thread writes.
+inline void bump(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) noexcept {
+  counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+}
+
+}  // namespace weft::inline v0::sched

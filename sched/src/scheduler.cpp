@@ -1,0 +1,230 @@
+#include "scheduler.hpp"
+
+#include "current.hpp"
+#include "futex.hpp"
+#include "thread_start.hpp"
+
+#include <weft/sched/fatal.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <mutex>
+#include <new>
+#include <utility>
+
+namespace weft::inline v0::sched {
+
+void global_queue::push(fiber* f) noexcept { push(&f, 1); }
+
+void global_queue::push(fiber* const* items, std::size_t n) noexcept {
+  std::lock_guard guard(lock_);
+  for (std::size_t i = 0; i < n; ++i) fibers_.push(items[i]);
+  size_.store(fibers_.size(), std::memory_order_seq_cst);
+}
+
+fiber* global_queue::pop() noexcept {
+  fiber* f = nullptr;
+  return pop_batch(&f, 1) == 1 ? f : nullptr;
+}
+
+std::size_t global_queue::pop_batch(fiber** into, std::size_t n) noexcept {
+  if (size() == 0) return 0;
+  std::lock_guard guard(lock_);
+  std::size_t taken = 0;
+  while (taken < n && fibers_.size() != 0) into[taken++] = fibers_.pop();
+  size_.store(fibers_.size(), std::memory_order_seq_cst);
+  return taken;
+}
+
+scheduler::scheduler(const scheduler_options& wanted, netpoller& p) noexcept : options(wanted), poller(p) {}
+
+void scheduler::shut_down() noexcept {
+  ending.store(true, std::memory_order_seq_cst);
+  worker* sleeper;
+  {
+    std::lock_guard guard(mutex_);
+    sleeper = std::exchange(sleepers_, nullptr);
+  }
+  while (sleeper != nullptr) {
+    worker* next = sleeper->next_sleeper;
+    sleeper->awake.store(1, std::memory_order_release);
+    futex_wake(&sleeper->awake, 1);
+    sleeper = next;
+  }
+  poller.netpollbreak();
+  wake_monitor();
+  monitor_ends.store(1, std::memory_order_release);
+  futex_wake(&monitor_ends, 1);
+  if (monitor_started) pthread_join(monitor_thread, nullptr);
+  // No new worker comes: nothing is runnable, and the monitor is gone.
+  for (auto& w : workers_) pthread_join(w->thread, nullptr);
+  // Stopped timers may still be in the heaps, and those of sleeps lie in the stacks.
+  shared_timers.abandon();
+  for (auto& p : processors) {
+    p->timers.abandon();
+    p->stacks.spill(p->stacks.count());
+  }
+}
+
+scheduler::~scheduler() {
+  stack_pool* pool = pools_.load(std::memory_order_acquire);
+  while (pool != nullptr) delete std::exchange(pool, pool->next);
+}
+
+int scheduler::start() noexcept {
+  try {
+    for (unsigned i = 0; i < options.processors; ++i) processors.push_back(std::make_unique<processor>(*this, i));
+    idle_processors_.reserve(processors.size());
+  } catch (const std::bad_alloc&) {
+    return ENOMEM;
+  }
+  stacks = pool_for(options.stack_size);
+  if (stacks == nullptr) return ENOMEM;
+  for (auto it = processors.rbegin(); it != processors.rend(); ++it) {
+    (*it)->random = (*it)->index * 2654435761u + 1;
+    idle_processors_.push_back(it->get());
+    idle.processor_released();
+  }
+  if (int error = start_thread(monitor_thread, "weft-monitor", [](void* s) noexcept -> void* {
+        static_cast<scheduler*>(s)->monitor_main();
+        return nullptr;
+      }, this)) {
+    return error;
+  }
+  monitor_started = true;
+  std::lock_guard guard(mutex_);
+  processor* p = take_processor_locked();
+  if (add_worker_locked(p, false) != nullptr) return 0;
+  put_back_processor_locked(p);
+  return EAGAIN;
+}
+
+worker* scheduler::add_worker_locked(processor* p, bool searching) noexcept {
+  worker* w;
+  try {
+    w = workers_.emplace_back(std::make_unique<worker>(*this)).get();
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+  w->p = p;
+  w->searching = searching;
+  char name[16];
+  std::snprintf(name, sizeof name, "weft-%zu", workers_.size() - 1);
+  if (start_thread(w->thread, name, worker_main, w) == 0) return w;
+  workers_.pop_back();
+  return nullptr;
+}
+
+stack_pool* scheduler::pool_for(std::size_t stack_size) noexcept {
+  if (stack_size == 0 && stacks != nullptr) return stacks;
+  std::size_t usable = stack_layout::for_size(stack_size).usable;
+  auto find = [&]() -> stack_pool* {
+    stack_pool* pool = pools_.load(std::memory_order_acquire);
+    while (pool != nullptr && pool->usable() != usable) pool = pool->next;
+    return pool;
+  };
+  if (stack_pool* pool = find()) return pool;
+  std::lock_guard guard(mutex_);
+  if (stack_pool* pool = find()) return pool;
+  auto* pool = new (std::nothrow) stack_pool(*this, usable, guard_kind::marker);
+  if (pool == nullptr) return nullptr;
+  pool->next = pools_.load(std::memory_order_relaxed);
+  pools_.store(pool, std::memory_order_release);
+  return pool;
+}
+
+std::uint64_t scheduler::live() const noexcept {
+  // Ended first: each fiber is counted as spawned before it is counted as ended, so the difference is never too small.
+  std::uint64_t ended = 0;
+  for (const auto& p : processors) ended += p->ended.load(std::memory_order_acquire);
+  std::uint64_t spawned = spawned_outside.load(std::memory_order_acquire);
+  for (const auto& p : processors) spawned += p->spawned.load(std::memory_order_acquire);
+  return spawned - ended;
+}
+
+scheduler* create_scheduler(const scheduler_options& options, netpoller& poller, int& error) noexcept {
+  scheduler_options wanted = options;
+  if (wanted.processors == 0) wanted.processors = available_cpus();
+  if (wanted.blocking_threads == 0) wanted.blocking_threads = 1;
+  auto* s = new (std::nothrow) scheduler(wanted, poller);
+  error = s == nullptr ? ENOMEM : s->start();
+  if (error == 0) return s;
+  if (s != nullptr) s->shut_down();
+  delete s;
+  return nullptr;
+}
+
+void destroy_scheduler(scheduler* s) noexcept {
+  worker* w = current_worker();
+  if (w != nullptr && w->home == s) fatal("a scheduler is destroyed by one of its own fibers");
+  if (s->live() != 0) fatal("a scheduler with %llu live fibers is destroyed", static_cast<unsigned long long>(s->live()));
+  s->shut_down();
+  bool handles;
+  {
+    std::lock_guard guard(s->handles_lock);
+    s->for_each_fiber([s](fiber&) { ++s->handles_left; });  // all have ended: what is in use, a handle keeps
+    handles = s->handles_left != 0;
+  }
+  if (!handles) delete s;
+}
+
+void stop_all(scheduler& s) noexcept {
+  s.stop_everything.store(true, std::memory_order_seq_cst);
+  // Pairs with the fence that start() passes after it marked its slot: either the scan sees the fiber, or the fiber sees the
+  // flag at its first cancellable call.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  s.for_each_fiber([](fiber& f) { stop_now(f); });
+}
+
+bool drain(scheduler& s, nanotime until) noexcept {
+  if (worker* w = current_worker(); w != nullptr && w->p != nullptr) fatal("drain is called by a fiber");
+  {
+    std::lock_guard guard(s.mutex_);
+    s.draining_ = true;
+  }
+  bool empty;
+  for (;;) {
+    std::uint32_t seen = s.drained_.load(std::memory_order_acquire);
+    empty = s.live() == 0;
+    if (empty || now() >= until) break;
+    futex_wait(s.drained_, seen, until);
+  }
+  std::lock_guard guard(s.mutex_);
+  s.draining_ = false;
+  return empty;
+}
+
+void for_each_live(scheduler& s, void (*visit)(void*, std::uint64_t, const char*), void* context) noexcept {
+  s.for_each_fiber([&](fiber& f) {
+    char name[fiber_name::capacity];
+    f.name.copy_to(name);
+    visit(context, f.id.load(std::memory_order_relaxed), name);
+  });
+}
+
+scheduler_stats stats_of(const scheduler& s) noexcept {
+  scheduler_stats stats;
+  stats.processors = static_cast<unsigned>(s.processors.size());
+  stats.live = s.live();
+  stats.spawned = s.spawned_outside.load(std::memory_order_relaxed);
+  stats.wakes = s.wakes.load(std::memory_order_relaxed);
+  for (const auto& p : s.processors) {
+    stats.spawned += p->spawned.load(std::memory_order_relaxed);
+    stats.dispatches += p->dispatches.load(std::memory_order_relaxed);
+    stats.steals += p->steals.load(std::memory_order_relaxed);
+    stats.polls += p->polls.load(std::memory_order_relaxed);
+  }
+  std::lock_guard guard(s.mutex_);
+  stats.threads = static_cast<unsigned>(s.workers_.size());
+  return stats;
+}
+
+scheduler* current_scheduler() noexcept {
+  worker* w = current_worker();
+  return w != nullptr ? w->home : entered_scheduler();
+}
+
+scheduler* enter_scheduler(scheduler* s) noexcept { return exchange_entered_scheduler(s); }
+
+}  // namespace weft::inline v0::sched

@@ -1,0 +1,91 @@
+// stack_pool: the free stacks of one size, and the slabs that they come from.
+#pragma once
+
+#include "stack_slab.hpp"
+
+#include <weft/sched/spin_lock.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+
+namespace weft::inline v0::sched {
+
+// stack_pool hands out stacks, by their control blocks. Thread-safe. Processors keep a few of their own in front of it
+// (stack_cache). Warm stacks (used, pages still committed) go out first; the monitor trims them when there are many.
+class stack_pool {
+ public:
+  stack_pool(scheduler& home, std::size_t stack_size, guard_kind strongest) noexcept;
+  stack_pool(const stack_pool&) = delete;
+  stack_pool& operator=(const stack_pool&) = delete;
+
+  // take returns up to `wanted` stacks linked by fiber::link, at least one unless there is no memory for it (null).
+  fiber* take(std::size_t wanted) noexcept;
+
+  // give takes back a chain of stacks linked by fiber::link.
+  void give(fiber* first, fiber* last, std::size_t count) noexcept;
+
+  // trim returns to the system the pages of at most `batch` warm stacks beyond `keep`, but for the top page of each. True if
+  // there are more. Any thread; not for the fast path.
+  bool trim(std::size_t keep, std::size_t batch) noexcept;
+
+  template <class Visit>
+  void for_each_in_use(Visit&& visit) noexcept {
+    for (stack_slab* s = newest_.load(std::memory_order_acquire); s != nullptr; s = s->older.get()) {
+      s->for_each_in_use(visit);
+    }
+  }
+
+  std::size_t usable() const noexcept { return layout_.usable; }
+
+  // The scheduler's list of pools, one for each stack size that was asked for. Constant once the pool is published.
+  stack_pool* next = nullptr;
+
+ private:
+  fiber* carve_locked() noexcept;
+
+  scheduler& home_;
+  const stack_layout layout_;
+  const guard_kind strongest_;
+
+  spin_lock lock_;
+  // Guarded by lock_; the slabs can be walked without.
+  fiber* warm_ = nullptr;
+  std::size_t warm_count_ = 0;
+  fiber* cold_ = nullptr;
+  std::size_t next_capacity_ = 16;
+  std::unique_ptr<stack_slab> slabs_;
+  std::atomic<stack_slab*> newest_{nullptr};
+};
+
+// stack_cache is a processor's own stock, so that spawning and ending take no lock. Owned by whoever owns the processor.
+class stack_cache {
+ public:
+  fiber* take(stack_pool& pool) noexcept {
+    if (first_ == nullptr) {
+      first_ = pool.take(batch);
+      for (fiber* f = first_; f != nullptr; f = f->link) ++count_;
+      if (first_ == nullptr) return nullptr;
+    }
+    fiber* f = first_;
+    first_ = f->link;
+    --count_;
+    return f;
+  }
+  void give(fiber* f) noexcept {
+    f->link = first_;
+    first_ = f;
+    if (++count_ >= 2 * batch) spill(batch);
+  }
+  // spill gives the `n` oldest to the pool.
+  void spill(std::size_t n) noexcept;
+  std::size_t count() const noexcept { return count_; }
+
+  static constexpr std::size_t batch = 32;  // a guess: a burst of accepts of that size costs one lock
+
+ private:
+  fiber* first_ = nullptr;
+  std::size_t count_ = 0;
+};
+
+}  // namespace weft::inline v0::sched

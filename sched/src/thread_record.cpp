@@ -1,0 +1,50 @@
+#include "thread_record.hpp"
+
+#include "futex.hpp"
+
+#include <weft/sched/fatal.hpp>
+#include <weft/sched/spin_lock.hpp>
+
+#include <mutex>
+#include <new>
+
+namespace weft::inline v0::sched {
+
+namespace {
+
+// Process-wide, since a thread that waits belongs to no scheduler. Constant-initialised and never destroyed.
+constinit spin_lock free_lock;
+constinit thread_record* free_records = nullptr;  // guarded by free_lock
+
+}  // namespace
+
+thread_record* acquire_record() noexcept {
+  {
+    std::lock_guard guard(free_lock);
+    if (thread_record* r = free_records) {
+      free_records = r->link;
+      return r;
+    }
+  }
+  auto* r = new (std::nothrow) thread_record;
+  if (r == nullptr) fatal("no memory for a waiting thread's record");
+  return r;
+}
+
+void release_record(thread_record* r) noexcept {
+  std::lock_guard guard(free_lock);
+  r->link = free_records;
+  free_records = r;
+}
+
+void park_thread(thread_record* r, const commit& c) noexcept {
+  if (!c.run(waiter(r), c.object, c.word)) return;
+  while (r->token.exchange(0, std::memory_order_acquire) == 0) futex_wait(r->token, 0);
+}
+
+void ready_thread(thread_record* r) noexcept {
+  r->token.store(1, std::memory_order_release);
+  futex_wake(&r->token, 1);
+}
+
+}  // namespace weft::inline v0::sched

@@ -1,0 +1,237 @@
+// Making fibers runnable, waking workers, and going to sleep: the scheduler's idle and wake protocol.
+
+#include "current.hpp"
+#include "futex.hpp"
+#include "scheduler.hpp"
+#include "thread_record.hpp"
+
+#include <algorithm>
+#include <array>
+#include <mutex>
+#include <utility>
+
+namespace weft::inline v0::sched {
+
+void scheduler::push_tail(processor* p, fiber* f) noexcept {
+  p->queue.push(f, [this](fiber** items, std::size_t n) { global.push(items, n); });
+}
+
+void scheduler::push_next(processor* p, fiber* f) noexcept {
+  fiber* displaced = processors.size() == 1 ? p->queue.put_next_unshared(f) : p->queue.put_next(f);
+  if (displaced == nullptr) return;
+  push_tail(p, displaced);
+  wake_for_work();
+}
+
+void scheduler::make_runnable(fiber* f, place where) noexcept {
+  worker* w = current_worker();
+  if (w == nullptr || w->home != this || w->p == nullptr) {
+    global.push(f);
+  } else if (where == place::next && w->current != nullptr) {
+    // No wake for a single hand-over: the caller is about to park, as a rule, and its processor then goes straight to f;
+    // another worker would come too late. If it does not park, the monitor finds f within a tick.
+    return push_next(w->p, f);
+  } else {
+    push_tail(w->p, f);
+  }
+  wake_for_work();
+}
+
+processor* scheduler::take_processor_locked() noexcept {
+  if (!idle_processors_.empty()) {
+    processor* p = idle_processors_.back();
+    idle_processors_.pop_back();
+    p->state.store(processor_state::running, std::memory_order_relaxed);  // idle: the mutex orders it
+    idle.processor_taken();
+    return p;
+  }
+  for (auto& p : processors) {
+    // Retake one whose worker is in a blocking region.
+    processor_state blocking = processor_state::blocking;
+    if (p->state.load(std::memory_order_relaxed) == blocking &&
+        p->state.compare_exchange_strong(blocking, processor_state::running, std::memory_order_acquire)) {
+      idle.processor_taken();
+      return p.get();
+    }
+  }
+  return nullptr;
+}
+
+void scheduler::put_back_processor_locked(processor* p) noexcept {
+  p->state.store(processor_state::idle, std::memory_order_relaxed);
+  idle_processors_.push_back(p);
+  idle.processor_released();
+}
+
+void scheduler::wake_worker() noexcept {
+  for (;;) {
+    worker* sleeper = nullptr;
+    bool broke = false;
+    {
+      std::lock_guard guard(mutex_);
+      processor* p = take_processor_locked();
+      if (p != nullptr) {
+        const bool poller_needs_it = polling_ && idle.idle() == 0;
+        const auto active = workers_.size() - std::min<std::size_t>(workers_.size(), blocking_count.load());
+        if (sleepers_ != nullptr && !poller_needs_it) {
+          sleeper = sleepers_;
+          sleepers_ = sleeper->next_sleeper;
+          sleeper->given = p;
+          sleeper->searching = true;
+        } else if (!polling_ && active < processors.size() && add_worker_locked(p, true) != nullptr) {
+          return;
+        } else {
+          put_back_processor_locked(p);
+        }
+      }
+      if (sleeper == nullptr) {
+        // The token goes back first, under the mutex. Work whose submitter saw it, and therefore woke nobody, was published
+        // before; whoever is broken out of its poll, or finds wake_owed_, searches after this.
+        (void)idle.end_search();
+        if (p != nullptr && polling_) {
+          broke = true;
+        } else if (p != nullptr) {
+          wake_owed_ = true;
+        }
+      }
+    }
+    if (sleeper != nullptr) {
+      wakes.fetch_add(1, std::memory_order_relaxed);
+      sleeper->awake.store(1, std::memory_order_release);
+      futex_wake(&sleeper->awake, 1);
+      return;
+    }
+    if (broke) {
+      poller.netpollbreak();
+      return;
+    }
+    // No processor. One may have been lent, without the mutex, since the look at them; its lender has re-checked too early
+    // for the work of somebody who saw our token.
+    if (!idle.claim_wake()) return;
+  }
+}
+
+void scheduler::inject(processor* p, ready_list& list) noexcept {
+  if (list.count == 0) return;
+  std::array<fiber*, 2 * ready_list::max_events> own;
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < list.count; ++i) {
+    waiter w = list.items[i];
+    if (w.is_thread()) {
+      ready_thread(w.as_thread());
+    } else if (w.as_fiber()->home != this) {
+      w.as_fiber()->home->make_runnable(w.as_fiber(), place::tail);
+    } else {
+      own[n++] = w.as_fiber();
+    }
+  }
+  std::size_t here = 0;
+  if (p != nullptr) {
+    // Oldest first, each idle processor its share. A few stay together: they are done before another worker is awake.
+    constexpr std::size_t few = 4;
+    const std::size_t shares = idle.idle() + 1;
+    here = p->queue.push_batch(own.data(), shares == 1 ? n : std::min(n, std::max(few, (n + shares - 1) / shares)));
+  }
+  if (n > here) global.push(own.data() + here, n - here);
+  const std::size_t count = list.count;
+  list.count = 0;
+  if (n > 1 || (p == nullptr && n != 0)) wake_for_work();
+  poller.delivered(count);
+}
+
+void scheduler::timer_armed(nanotime when) noexcept {
+  // Polling's orderings: the heap's next was stored before these loads.
+  if (last_poll.load(std::memory_order_seq_cst) == 0) {
+    if (when < poll_until.load(std::memory_order_seq_cst)) poller.netpollbreak();
+  } else {
+    // Nobody sleeps in the poller: a worker that goes idle looks at every heap; if one is idle already, it must.
+    wake_for_work();
+  }
+}
+
+void scheduler::release_processor(worker* w) noexcept {
+  processor* p = std::exchange(w->p, nullptr);
+  bool notify = false;
+  {
+    std::lock_guard guard(mutex_);
+    put_back_processor_locked(p);
+    notify = draining_;
+  }
+  if (notify && live() == 0) {
+    drained_.fetch_add(1, std::memory_order_release);
+    futex_wake(&drained_, 1);
+  }
+}
+
+bool scheduler::acquire_processor(worker* w) noexcept {
+  std::lock_guard guard(mutex_);
+  w->p = take_processor_locked();
+  return w->p != nullptr;
+}
+
+nanotime scheduler::earliest() const noexcept {
+  nanotime first = shared_timers.next(std::memory_order_seq_cst);
+  for (const auto& p : processors) first = std::min(first, p->timers.next(std::memory_order_seq_cst));
+  return first;
+}
+
+bool scheduler::sleep_or_poll(worker* w) noexcept {
+  {
+    std::unique_lock guard(mutex_);
+    if (ending.load(std::memory_order_relaxed)) return false;
+    if (wake_owed_) {
+      wake_owed_ = false;
+      w->p = take_processor_locked();
+      if (w->p != nullptr) {
+        idle.begin_search();
+        w->searching = true;
+        return true;
+      }
+    }
+    if (polling_) {
+      w->next_sleeper = sleepers_;
+      sleepers_ = w;
+      w->awake.store(0, std::memory_order_relaxed);
+      guard.unlock();
+      while (w->awake.load(std::memory_order_acquire) == 0) futex_wait(w->awake, 0);
+      w->p = std::exchange(w->given, nullptr);
+      return w->p != nullptr;  // without a processor: the scheduler ends
+    }
+    polling_ = true;
+  }
+  last_poll.store(0, std::memory_order_seq_cst);
+  nanotime until = earliest();
+  for (;;) {
+    poll_until.store(until, std::memory_order_seq_cst);
+    nanotime again = earliest();  // pairs with timer_armed
+    if (again >= until) break;
+    until = again;
+  }
+  nanotime delay = never;
+  if (until != never) {
+    nanotime at = now();
+    clock.store(at, std::memory_order_relaxed);
+    delay = until > at ? until - at : 0;
+  }
+  poller.netpoll(delay, w->ready);
+  poll_until.store(never, std::memory_order_relaxed);
+  last_poll.store(now(), std::memory_order_seq_cst);
+  {
+    std::lock_guard guard(mutex_);
+    polling_ = false;
+    if (ending.load(std::memory_order_relaxed) && w->ready.count == 0) return false;
+    w->p = take_processor_locked();
+  }
+  if (w->p != nullptr) {
+    bump(w->p->polls);
+    if (w->ready.count == 0) {
+      idle.begin_search();
+      w->searching = true;
+    }
+    if (monitor_asleep.load(std::memory_order_seq_cst) != 0) wake_monitor();
+  }
+  inject(w->p, w->ready);
+  return true;
+}
+
+}  // namespace weft::inline v0::sched

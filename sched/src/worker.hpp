@@ -1,0 +1,76 @@
+// worker: a thread that runs fibers.
+#pragma once
+
+#include "context.hpp"
+#include "control_block.hpp"
+
+#include <weft/sched/netpoller.hpp>
+#include <weft/sched/park.hpp>
+
+#include <atomic>
+#include <cstdint>
+
+#include <pthread.h>
+
+namespace weft::inline v0::sched {
+
+class scheduler;
+struct processor;
+
+// worker is one thread and what it is doing. Owned by its thread, but for the hand-over fields. Lives until its scheduler is
+// destroyed.
+struct worker {
+  explicit worker(scheduler& s) noexcept : home(&s) {}
+
+  scheduler* const home;
+  pthread_t thread{};
+
+  context own;                          // the loop, on the thread's own stack
+  exception_state* exceptions = nullptr;  // the thread's
+  processor* p = nullptr;               // null: no right to run fibers (idle, or in a blocking region)
+  fiber* current = nullptr;             // null in the loop
+  processor* lent = nullptr;            // p as it was when the blocking region began
+  bool searching = false;               // counted in the idle protocol
+
+  // Hand-over to a sleeping worker: under the scheduler's mutex, then woken by the futex word.
+  worker* next_sleeper = nullptr;
+  processor* given = nullptr;
+  std::atomic<std::uint32_t> awake{0};
+
+  ready_list ready;  // filled by netpoll
+};
+
+// What the one who leaves a context wants done on arrival.
+struct departure_order {
+  worker* w;   // of the thread on which the switch happens
+  fiber* from; // null: the worker's loop
+  commit then; // run may be null: nothing
+  bool cancellable;  // `from` has announced a site
+};
+
+// arrived is the first thing done after every switch, with the message of switch_context: what was left is whole now, and what
+// makes it findable may run. It reads the order by value first: it lies on the stack that was left, which may be running
+// elsewhere, or be gone, once the commit has published it.
+void arrived(void* message) noexcept;
+
+// depart leaves the calling fiber (w->current) for the next fiber of w's processor or, if there is none or a service is due,
+// for the loop; `then` runs after the departure. Returns when the fiber is resumed, maybe on another thread.
+void depart(worker* w, fiber* f, const commit& then, last end = last::no) noexcept;
+
+// depart_to_loop goes to the loop in any case; for a worker without a processor. REQUIRES: `then` doesn't refuse.
+void depart_to_loop(worker* w, fiber* f, const commit& then) noexcept;
+
+// run leaves the loop for f; returns when a fiber goes back to the loop of the same worker.
+void run(worker* w, fiber* f) noexcept;
+
+// fiber_entry is where a fresh fiber arrives.
+void fiber_entry(boost::context::detail::transfer_t t) noexcept;
+
+// worker_main is the body of a worker's thread.
+void* worker_main(void* w) noexcept;
+
+// find_runnable returns a fiber to run, having found one wherever it was; sleeps until there is one. Null: the scheduler
+// ends. On return w holds a processor, unless it is null.
+fiber* find_runnable(worker* w) noexcept;
+
+}  // namespace weft::inline v0::sched
