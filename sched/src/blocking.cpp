@@ -57,7 +57,9 @@ void lend(worker* w) noexcept {
   p->state.store(processor_state::blocking, std::memory_order_release);
   s.idle.processor_released();
   // The re-check that a release asks for (idle_protocol, O1); and somebody must sit in the poller.
-  if (!p->queue.empty() || s.global.size() != 0 || s.last_poll.load(std::memory_order_seq_cst) != 0) s.wake_for_work();
+  if (!p->queue.empty() || s.global.size() != 0 || !s.poller_asleep.load(std::memory_order_seq_cst)) {
+    s.wake_for_work();
+  }
 }
 
 // take_back returns to running fibers: with the processor that was lent, with another, or else through the global queue.
@@ -78,7 +80,7 @@ void lend(worker* w) noexcept {
     home->wake_for_work();
     return true;
   };
-  depart_to_loop(w, w->current, {queue_globally, &s});
+  depart_to_loop(w, w->current, queue_globally, &s);
 }
 
 }  // namespace

@@ -28,8 +28,7 @@ void attach_thread([[maybe_unused]] context& c) noexcept {
 #endif
 }
 
-void prepare(context& c, std::byte* bottom, std::byte* top,
-             void (*entry)(boost::context::detail::transfer_t)) noexcept {
+void prepare(context& c, std::byte* bottom, std::byte* top, void (*entry)(arrival)) noexcept {
   auto size = static_cast<std::size_t>(top - bottom);
   c.suspended = boost::context::detail::make_fcontext(top, size, entry);
   c.exceptions = {};

@@ -62,6 +62,9 @@ struct context {
 #endif
 };
 
+// What a switch hands to the context it arrives at.
+using arrival = boost::context::detail::transfer_t;
+
 // A departure is the note that a switch carries to whoever it arrives at.
 struct departure {
   context* from;
@@ -72,7 +75,7 @@ struct departure {
 void attach_thread(context& c) noexcept;
 
 // prepare makes c a fresh context: its first arrival runs entry, on the stack [bottom, top).
-void prepare(context& c, std::byte* bottom, std::byte* top, void (*entry)(boost::context::detail::transfer_t)) noexcept;
+void prepare(context& c, std::byte* bottom, std::byte* top, void (*entry)(arrival)) noexcept;
 
 // dispose ends what prepare began. REQUIRES: nothing runs on c, and nothing will.
 void dispose(context& c, std::byte* bottom, std::byte* top) noexcept;
@@ -91,7 +94,7 @@ inline void clear_floating_point_status() noexcept {
 __attribute__((no_sanitize("thread")))
 #endif
 inline void*
-arrive([[maybe_unused]] context& self, boost::context::detail::transfer_t t) noexcept {
+arrive([[maybe_unused]] context& self, arrival t) noexcept {
 #if defined(WEFT_ASAN)
   __sanitizer_finish_switch_fiber(self.fake_stack, nullptr, nullptr);
 #endif
@@ -111,7 +114,11 @@ __attribute__((no_sanitize("thread")))
 inline void*
 switch_context(context& from, context& to, exception_state* thread, void* message,
                [[maybe_unused]] last end = last::no) noexcept {
-  from.exceptions = std::exchange(*thread, to.exceptions);
+  // Word by word: as one 16-byte move it would wait for the two stores that wrote it last time.
+  from.exceptions.caught = thread->caught;
+  from.exceptions.uncaught = thread->uncaught;
+  thread->caught = to.exceptions.caught;
+  thread->uncaught = to.exceptions.uncaught;
   clear_floating_point_status();
   departure note{&from, message};
 #if defined(WEFT_ASAN)

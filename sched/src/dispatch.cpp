@@ -24,8 +24,8 @@ void check_canary(fiber* f) noexcept {
 
 void arrived(void* message) noexcept {
   const departure_order order = *static_cast<departure_order*>(message);
-  if (order.then.run == nullptr) return;
-  if (!order.then.run(waiter(order.from), order.then.object, order.then.word)) {
+  if (order.run == nullptr) return;
+  if (!order.run(waiter(order.from), order.object, order.word)) {
     // The wait was over before it began. Never jump back: the departed fiber runs next, as if it had been made ready.
     order.w->home->push_next(order.w->p, order.from);
     return;
@@ -44,7 +44,10 @@ fiber* processor::next_fiber() noexcept {
     budget = 0;
     return nullptr;
   }
-  const bool alone = home->processors.size() == 1;
+  return own_fiber();
+}
+
+fiber* processor::own_fiber() noexcept {
   fiber* f = nullptr;
   if (next_row < next_in_a_row) {
     f = alone ? queue.take_next_unshared() : queue.take_next();
@@ -62,23 +65,23 @@ fiber* processor::next_fiber() noexcept {
   return f;
 }
 
-void depart(worker* w, fiber* f, const commit& then, last end) noexcept {
+void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word, last end) noexcept {
   check_canary(f);
-  departure_order order{w, f, then, f->site.load(std::memory_order_relaxed) != nullptr};
+  departure_order order{w, f, f->site.load(std::memory_order_relaxed) != nullptr, then, object, word};
   fiber* to = w->p->next_fiber();
   w->current = to;
   arrived(switch_context(f->ctx, to != nullptr ? to->ctx : w->own, w->exceptions, &order, end));
 }
 
-void depart_to_loop(worker* w, fiber* f, const commit& then) noexcept {
+void depart_to_loop(worker* w, fiber* f, decltype(commit::run) then, void* object) noexcept {
   check_canary(f);
-  departure_order order{w, f, then, false};
+  departure_order order{w, f, false, then, object, 0};
   w->current = nullptr;
   arrived(switch_context(f->ctx, w->own, w->exceptions, &order));
 }
 
 void run(worker* w, fiber* f) noexcept {
-  departure_order order{w, nullptr, {nullptr}, false};
+  departure_order order{w, nullptr, false, nullptr, nullptr, 0};
   w->current = f;
   arrived(switch_context(w->own, f->ctx, w->exceptions, &order));
 }

@@ -67,7 +67,7 @@ bool end_commit(waiter self, void* object, std::uintptr_t) noexcept {
   auto* p = static_cast<processor*>(object);
   dispose(f->ctx, f->stack_bottom, f->stack_top());
   bool handle_exists = f->on_start != handle_state::absent;
-  bump(p->ended);
+  bump(p->ended, std::memory_order_release);  // pairs with live(): the spawn of this fiber is seen with its end
   if (!handle_exists) {
     recycle(f, p);
     return true;
@@ -82,13 +82,13 @@ bool end_commit(waiter self, void* object, std::uintptr_t) noexcept {
 
 [[noreturn]] void end(worker* w, fiber* f) noexcept {
   w->current = f;
-  depart(w, f, {end_commit, w->p}, last::yes);
+  depart(w, f, end_commit, w->p, 0, last::yes);
   fatal("a fiber was resumed after its end");
 }
 
 }  // namespace
 
-void fiber_entry(boost::context::detail::transfer_t t) noexcept {
+void fiber_entry(arrival t) noexcept {
   // No call before the sanitizers know of this stack.
   auto* order = static_cast<departure_order*>(static_cast<departure*>(t.data)->message);
   fiber* f = order->w->current;
@@ -157,6 +157,7 @@ bool join_commit(waiter self, void* object, std::uintptr_t) noexcept {
   // seq_cst: O2 of park.cpp's stops.
   if (site->word.compare_exchange_strong(nobody, self.bits(), std::memory_order_seq_cst)) return true;
   if (nobody == join_site::done) return false;
+  if (nobody == self.bits()) return true;  // a thread's park ended for no reason: it is still there
   fatal("two callers join the same fiber");
 }
 

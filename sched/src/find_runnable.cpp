@@ -23,19 +23,22 @@ void run_timers(scheduler& s, timer_heap& heap) noexcept {
 
 void poll_at_once(worker* w) noexcept {
   scheduler& s = *w->home;
-  if (!s.poller.any_waiters() || s.last_poll.load(std::memory_order_relaxed) == 0) return;
+  if (!s.poller.any_waiters() || s.poller_asleep.load(std::memory_order_relaxed)) return;
   // One at a time: more of them would only meet in the kernel at the same list of events.
   if (s.polling_at_once.load(std::memory_order_relaxed) ||
       s.polling_at_once.exchange(true, std::memory_order_acquire)) {
     return;
   }
   s.poller.netpoll(0, w->ready);
-  // A blocked poller keeps its zero.
-  nanotime last = s.last_poll.load(std::memory_order_relaxed);
-  if (last != 0) s.last_poll.compare_exchange_strong(last, std::max<nanotime>(s.clock.load(std::memory_order_relaxed), 1), std::memory_order_relaxed);
   s.polling_at_once.store(false, std::memory_order_release);
   bump(w->p->polls);
   s.inject(w->p, w->ready);
+}
+
+// counted counts f as given to p's worker; what comes out of next_fiber is counted there.
+fiber* counted(processor* p, fiber* f) noexcept {
+  bump(p->dispatches);
+  return f;
 }
 
 fiber* take_global(scheduler& s, processor* p) noexcept {
@@ -46,7 +49,7 @@ fiber* take_global(scheduler& s, processor* p) noexcept {
   std::size_t n = s.global.pop_batch(batch.data(), std::min(batch.size(), size / s.processors.size() + 1));
   if (n == 0) return nullptr;
   for (std::size_t i = 1; i < n; ++i) s.push_tail(p, batch[i]);
-  return batch[0];
+  return counted(p, batch[0]);
 }
 
 std::uint32_t next_random(processor* p) noexcept {
@@ -70,17 +73,26 @@ fiber* steal(worker* w) noexcept {
       if (victim == p) continue;
       if (last_pass && victim->timers.next() != never) {
         run_timers(s, victim->timers);  // their fibers come to our own queue
-        if (fiber* f = p->next_fiber()) return f;
+        if (fiber* f = p->own_fiber()) return f;
       }
       // Next slots last: what is in one will run in a moment where it is.
       fiber* f = victim->queue.steal_into(p->queue, last_pass ? victims_next::take : victims_next::leave);
       if (f != nullptr) {
         bump(p->steals);
-        return f;
+        return counted(p, f);
       }
     }
   }
   return nullptr;
+}
+
+// work_anywhere is the re-check after a processor was released. Timers are the poller's, who looks at every heap.
+bool work_anywhere(scheduler& s) noexcept {
+  if (s.global.size() != 0) return true;
+  for (auto& p : s.processors) {
+    if (!p->queue.empty()) return true;
+  }
+  return false;
 }
 
 // search looks everywhere once; w holds a processor.
@@ -93,37 +105,28 @@ fiber* search(worker* w) noexcept {
     // The service that stands every so many dispatches, for whoever the own queue would else keep waiting.
     p->budget = service_budget;
     poll_at_once(w);
-    if (fiber* f = s.global.pop()) return f;
+    if (fiber* f = s.global.pop()) return counted(p, f);
   }
-  if (fiber* f = p->next_fiber()) return f;
-  p->budget = service_budget;
-  if (fiber* f = p->next_fiber()) return f;
+  if (fiber* f = p->own_fiber()) return f;
   if (fiber* f = take_global(s, p)) return f;
 
   if (s.idle.idle() == s.processors.size() - 1) {
-    // Nobody to steal from (alone, or all others idle), but their timers may be due. No zero-delay poll: the next stop is the
-    // poller's sleep, whose one call finds the same events.
+    // Alone, or all others idle; but their timers may be due. No zero-delay poll: the next stop is the poller's sleep, whose
+    // one call finds the same events.
     for (auto& other : s.processors) {
       if (other.get() != p && other->timers.next() != never) run_timers(s, other->timers);
     }
-    return p->next_fiber();
+    if (fiber* f = p->own_fiber()) return f;
+    if (!work_anywhere(s)) return nullptr;  // one that is lent counts as idle, and may have a queue
+  } else {
+    poll_at_once(w);
+    if (fiber* f = p->own_fiber()) return f;
   }
-  poll_at_once(w);
-  if (fiber* f = p->next_fiber()) return f;
   if (!w->searching) {
     if (!s.idle.try_search(static_cast<std::uint32_t>(s.processors.size()))) return nullptr;
     w->searching = true;
   }
   return steal(w);
-}
-
-// work_anywhere is the re-check after a processor was released. Timers are the poller's, who looks at every heap.
-bool work_anywhere(scheduler& s) noexcept {
-  if (s.global.size() != 0) return true;
-  for (auto& p : s.processors) {
-    if (!p->queue.empty()) return true;
-  }
-  return false;
 }
 
 }  // namespace

@@ -14,9 +14,9 @@ constexpr nanotime idle_spell = 1'000'000'000;    // after so long without work 
 constexpr std::size_t warm_stacks = 1024;         // free stacks that keep their pages; a guess
 constexpr std::size_t trim_batch = 64;            // stacks a tick
 
-std::uint64_t all_dispatches(const scheduler& s) noexcept {
+std::uint64_t total(const scheduler& s, std::atomic<std::uint64_t> processor::*counter) noexcept {
   std::uint64_t n = 0;
-  for (const auto& p : s.processors) n += p->dispatches.load(std::memory_order_relaxed);
+  for (const auto& p : s.processors) n += ((*p).*counter).load(std::memory_order_relaxed);
   return n;
 }
 
@@ -28,7 +28,8 @@ void scheduler::wake_monitor() noexcept {
 
 void scheduler::monitor_main() noexcept {
   auto ready = std::make_unique<ready_list>();
-  std::uint64_t seen = all_dispatches(*this);
+  std::uint64_t seen = total(*this, &processor::dispatches);
+  std::uint64_t polls_seen = 0;
   nanotime last_work = now();
   while (!ending.load(std::memory_order_acquire)) {
     futex_wait(monitor_ends, 0, now() + tick);
@@ -36,13 +37,12 @@ void scheduler::monitor_main() noexcept {
     clock.store(at, std::memory_order_relaxed);
 
     // Nobody has polled for a tick: every worker is busy.
-    const nanotime last = last_poll.load(std::memory_order_relaxed);
-    if (last != 0 && at - last > tick && poller.any_waiters()) {
+    const std::uint64_t polled = total(*this, &processor::polls);
+    if (polled == polls_seen && !poller_asleep.load(std::memory_order_relaxed) && poller.any_waiters()) {
       poller.netpoll(0, *ready);
-      nanotime expected = last;
-      last_poll.compare_exchange_strong(expected, at, std::memory_order_relaxed);
       inject(nullptr, *ready);
     }
+    polls_seen = polled;
     // A fiber in a next slot whose waker never parked, or in the queue of a processor that is lent to a blocking region.
     if (idle.idle() != 0) {
       for (const auto& p : processors) {
@@ -57,7 +57,7 @@ void scheduler::monitor_main() noexcept {
       trimming |= pool->trim(warm_stacks, trim_batch);
     }
 
-    const std::uint64_t dispatched = all_dispatches(*this);
+    const std::uint64_t dispatched = total(*this, &processor::dispatches);
     if (dispatched != seen || idle.idle() != processors.size() || trimming) {
       seen = dispatched;
       last_work = at;
@@ -67,7 +67,7 @@ void scheduler::monitor_main() noexcept {
     monitor_asleep.store(1, std::memory_order_seq_cst);
     // Pairs with find_runnable, which takes a processor, dispatches and then loads the word; and with the destructor.
     while (monitor_asleep.load(std::memory_order_seq_cst) == 1 && idle.idle() == processors.size() &&
-           all_dispatches(*this) == seen && !ending.load(std::memory_order_seq_cst)) {
+           total(*this, &processor::dispatches) == seen && !ending.load(std::memory_order_seq_cst)) {
       futex_wait(monitor_asleep, 1);
     }
     monitor_asleep.store(0, std::memory_order_relaxed);

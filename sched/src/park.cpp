@@ -21,7 +21,7 @@ void park(const commit& c, wait_reason why) noexcept {
   worker* w = current_worker();
   if (w == nullptr || w->p == nullptr) return park_thread(current_record(), c);
   w->current->reason = why;
-  depart(w, w->current, c);
+  depart(w, w->current, c.run, c.object, c.word);
 }
 
 void ready(waiter x) noexcept {
@@ -47,7 +47,7 @@ void yield() noexcept {
     own->home->push_tail(own, self.as_fiber());
     return true;
   };
-  depart(w, w->current, {to_tail, p});
+  depart(w, w->current, to_tail, p, 0);
 }
 
 // Stops

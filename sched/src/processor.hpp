@@ -33,11 +33,12 @@ inline constexpr std::uint32_t next_in_a_row = 16;
 enum class processor_state : std::uint32_t { idle, running, blocking };
 
 struct alignas(128) processor {
-  processor(scheduler& s, unsigned i) noexcept : home(&s), index(i) {}
+  processor(scheduler& s, unsigned i, bool only) noexcept : home(&s), index(i), alone(only) {}
 
   // Constant.
   scheduler* const home;
   const unsigned index;
+  const bool alone;  // the scheduler has no other: no thieves, and no locked instructions against them
 
   run_queue<fiber> queue;
   timer_heap timers;
@@ -61,11 +62,13 @@ struct alignas(128) processor {
   // next_fiber takes what this processor runs next from its own queue, or null. Null also when a service is due: the
   // caller goes to the worker's loop.
   fiber* next_fiber() noexcept;
+  // own_fiber is the same for the loop, which has just done the service.
+  fiber* own_fiber() noexcept;
 };
 
 // bump raises a counter that only one thread writes.
-inline void bump(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) noexcept {
-  counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+inline void bump(std::atomic<std::uint64_t>& counter, std::memory_order order = std::memory_order_relaxed) noexcept {
+  counter.store(counter.load(std::memory_order_relaxed) + 1, order);
 }
 
 }  // namespace weft::inline v0::sched

@@ -74,7 +74,9 @@ scheduler::~scheduler() {
 
 int scheduler::start() noexcept {
   try {
-    for (unsigned i = 0; i < options.processors; ++i) processors.push_back(std::make_unique<processor>(*this, i));
+    for (unsigned i = 0; i < options.processors; ++i) {
+      processors.push_back(std::make_unique<processor>(*this, i, options.processors == 1));
+    }
     idle_processors_.reserve(processors.size());
   } catch (const std::bad_alloc&) {
     return ENOMEM;

@@ -124,12 +124,12 @@ class scheduler {
   timer_heap shared_timers;  // of plain threads and blocking regions
   stack_pool* stacks = nullptr;  // of the default size
 
-  // Polling
-  // last_poll   0: somebody is in a netpoll with a delay, or about to be; else when the last poll ended
-  // poll_until  when that netpoll will end by itself; `never` while nobody polls or it has no end
-  // Orderings   poller: store poll_until, then load every heap's next || arming: store next, then load last_poll and
-  //             poll_until (seq_cst on all): one of them sees the other, and the poll is shortened or broken
-  std::atomic<nanotime> last_poll{1};
+  // The sleep in the poller
+  // poller_asleep  somebody is in a netpoll with a delay, or about to be
+  // poll_until     when that netpoll will end by itself; `never` while nobody polls or it has no end
+  // Orderings      poller: store both, then load every heap's next || arming: store next, then load both
+  //                Store-load on both sides, so seq_cst: one sees the other, and the poll is shortened or broken.
+  std::atomic<bool> poller_asleep{false};
   std::atomic<nanotime> poll_until{never};
   std::atomic<bool> polling_at_once{false};  // one zero-delay poll at a time is enough
 

@@ -17,7 +17,7 @@ void scheduler::push_tail(processor* p, fiber* f) noexcept {
 }
 
 void scheduler::push_next(processor* p, fiber* f) noexcept {
-  fiber* displaced = processors.size() == 1 ? p->queue.put_next_unshared(f) : p->queue.put_next(f);
+  fiber* displaced = p->alone ? p->queue.put_next_unshared(f) : p->queue.put_next(f);
   if (displaced == nullptr) return;
   push_tail(p, displaced);
   wake_for_work();
@@ -140,8 +140,8 @@ void scheduler::inject(processor* p, ready_list& list) noexcept {
 }
 
 void scheduler::timer_armed(nanotime when) noexcept {
-  // Polling's orderings: the heap's next was stored before these loads.
-  if (last_poll.load(std::memory_order_seq_cst) == 0) {
+  // Orderings of the sleep in the poller: the heap's next was stored before these loads.
+  if (poller_asleep.load(std::memory_order_seq_cst)) {
     if (when < poll_until.load(std::memory_order_seq_cst)) poller.netpollbreak();
   } else {
     // Nobody sleeps in the poller: a worker that goes idle looks at every heap; if one is idle already, it must.
@@ -199,7 +199,7 @@ bool scheduler::sleep_or_poll(worker* w) noexcept {
     }
     polling_ = true;
   }
-  last_poll.store(0, std::memory_order_seq_cst);
+  poller_asleep.store(true, std::memory_order_seq_cst);
   nanotime until = earliest();
   for (;;) {
     poll_until.store(until, std::memory_order_seq_cst);
@@ -215,7 +215,7 @@ bool scheduler::sleep_or_poll(worker* w) noexcept {
   }
   poller.netpoll(delay, w->ready);
   poll_until.store(never, std::memory_order_relaxed);
-  last_poll.store(now(), std::memory_order_seq_cst);
+  poller_asleep.store(false, std::memory_order_seq_cst);
   {
     std::lock_guard guard(mutex_);
     polling_ = false;
@@ -224,6 +224,7 @@ bool scheduler::sleep_or_poll(worker* w) noexcept {
   }
   if (w->p != nullptr) {
     bump(w->p->polls);
+    w->p->budget = service_budget;  // this poll was the service
     if (w->ready.count == 0) {
       idle.begin_search();
       w->searching = true;

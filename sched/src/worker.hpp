@@ -44,8 +44,12 @@ struct worker {
 struct departure_order {
   worker* w;   // of the thread on which the switch happens
   fiber* from; // null: the worker's loop
-  commit then; // run may be null: nothing
   bool cancellable;  // `from` has announced a site
+  // The commit; run may be null: nothing. Its members are passed one by one, in registers, down to here: copied as a whole they
+  // would be loaded 16 bytes at a time just after they were stored 8 at a time, which stalls.
+  bool (*run)(waiter self, void* object, std::uintptr_t word) noexcept;
+  void* object;
+  std::uintptr_t word;
 };
 
 // arrived is the first thing done after every switch, with the message of switch_context: what was left is whole now, and what
@@ -55,16 +59,17 @@ void arrived(void* message) noexcept;
 
 // depart leaves the calling fiber (w->current) for the next fiber of w's processor or, if there is none or a service is due,
 // for the loop; `then` runs after the departure. Returns when the fiber is resumed, maybe on another thread.
-void depart(worker* w, fiber* f, const commit& then, last end = last::no) noexcept;
+void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word,
+            last end = last::no) noexcept;
 
 // depart_to_loop goes to the loop in any case; for a worker without a processor. REQUIRES: `then` doesn't refuse.
-void depart_to_loop(worker* w, fiber* f, const commit& then) noexcept;
+void depart_to_loop(worker* w, fiber* f, decltype(commit::run) then, void* object) noexcept;
 
 // run leaves the loop for f; returns when a fiber goes back to the loop of the same worker.
 void run(worker* w, fiber* f) noexcept;
 
 // fiber_entry is where a fresh fiber arrives.
-void fiber_entry(boost::context::detail::transfer_t t) noexcept;
+void fiber_entry(arrival t) noexcept;
 
 // worker_main is the body of a worker's thread.
 void* worker_main(void* w) noexcept;
