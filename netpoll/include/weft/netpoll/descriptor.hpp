@@ -31,7 +31,7 @@ struct io_result {
 
 enum class mode : std::uint8_t { read = 'r', write = 'w' };
 
-// What the system object is; decides which shortcuts are sound.
+// What the system object is; decides which shortcuts are sound. `stream` is a socket too; pipes and the like are `other`.
 enum class kind : std::uint8_t { tcp, listener, stream, datagram, other };
 
 // descriptor owns one open file, in non-blocking mode and registered with a poller for its whole life.
@@ -55,6 +55,9 @@ class WEFT_API descriptor {
   io_result read(void* data, std::size_t size) noexcept;
   io_result readv(const iovec* buffers, std::size_t n) noexcept;
 
+  // read_full reads until the buffer is full or the stream ends, pinned throughout; reads of others may come in between.
+  io_result read_full(void* data, std::size_t size) noexcept;
+
   // write writes everything, parking whenever the peer is slow; count tells how much went out before an error. Never
   // raises SIGPIPE on sockets.
   io_result write(const void* data, std::size_t size) noexcept;
@@ -74,14 +77,6 @@ class WEFT_API descriptor {
   // finish_connect waits for the outcome of a connect that was issued on the socket (returned EINPROGRESS) before open.
   int finish_connect() noexcept;
 
-  // wait_readable parks until a read would not wait (data, end of stream or an error pending); consumes nothing.
-  int wait_readable() noexcept;
-  int wait_writable() noexcept;
-
-  // set_deadline makes calls of that direction end with timed_out once the clock has reached `when`, those in flight
-  // included; sticky until moved. never clears. A time in the past is now.
-  int set_deadline(mode m, sched::nanotime when) noexcept;
-
   // with_fd calls use(context, fd) with the number pinned (options, addresses), and returns its result; `closed` if
   // the descriptor is.
   long with_fd(long (*use)(void* context, int fd), void* context) noexcept;
@@ -93,12 +88,8 @@ class WEFT_API descriptor {
   // returns `closed` and touches nothing. Never cancelled.
   int close() noexcept;
 
-  // release_fd takes the number back: deregistered, no longer ours; waiting calls end with `closed`. -1 if closed.
-  int release_fd() noexcept;
-
- private:
-  friend struct descriptor_access;
-  descriptor() noexcept = default;
+ protected:
+  descriptor() noexcept = default;  // made by open alone
   ~descriptor() = default;
 };
 

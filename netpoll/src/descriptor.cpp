@@ -1,0 +1,145 @@
+// The life of a descriptor: open, pin, close, destroy.
+#include "open_file.hpp"
+
+#include <weft/sched/park.hpp>
+#include <weft/sched/sys.hpp>
+
+#include <cerrno>
+#include <new>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace weft::inline v0::poll {
+
+using sched::sys_call;
+
+namespace {
+
+// Short reads of a TCP socket mean "empty" unless the socket waits for more than one byte before it wakes a reader, or
+// a protocol above it (kernel TLS) cuts the stream into records.
+bool short_means_empty(int fd) noexcept {
+  int low_water = 0;
+  socklen_t size = sizeof low_water;
+  if (sys_call(::getsockopt, fd, SOL_SOCKET, SO_RCVLOWAT, &low_water, &size) < 0 || low_water > 1) return false;
+  char protocol[16] = {};
+  size = sizeof protocol;
+  return sys_call(::getsockopt, fd, IPPROTO_TCP, TCP_ULP, protocol, &size) < 0 || size == 0;
+}
+
+}  // namespace
+
+std::unique_ptr<descriptor, descriptor::deleter> descriptor::open(std::shared_ptr<poller> p, int fd, kind k,
+                                                                  int& error) noexcept {
+  auto* file = new (std::nothrow) open_file;
+  if (file == nullptr) {
+    error = ENOMEM;
+    return nullptr;
+  }
+  file->fd = fd;
+  file->what = k;
+  file->is_socket = k != kind::other;
+  file->may_drain = k == kind::tcp;
+  if (k == kind::other) {
+    int type = 0;
+    socklen_t size = sizeof type;
+    file->is_socket = sys_call(::getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0;
+  }
+  file->pd = p->cache()->open(fd, error);
+  if (file->pd == nullptr) {
+    delete file;
+    return nullptr;
+  }
+  file->home = static_cast<std::shared_ptr<poller>&&>(p);
+  return std::unique_ptr<descriptor, descriptor::deleter>(file);
+}
+
+void open_file::drop_owner() noexcept {
+  // acq_rel: the last one deletes after everybody else's uses
+  if (owners.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+}
+
+bool open_file::begin_close() noexcept {
+  if (!mutex.incref_and_close(pd->rqueue, pd->wqueue)) return false;
+  pd->evict();
+  return true;
+}
+
+int open_file::destroy() noexcept {
+  // In this order: the number is ours until the registration is gone and the slot's generation is over.
+  home->cache()->close(*pd);
+  const long r = sys_call(::close, fd);  // not retried on EINTR: the number is gone
+  const std::uintptr_t old = released.exchange(1, std::memory_order_acq_rel);  // O1
+  if (old > 1) sched::ready(sched::waiter::from_bits(old));
+  drop_owner();
+  return static_cast<int>(-r);
+}
+
+bool open_file::released_commit(sched::waiter self, void* object, std::uintptr_t) noexcept {
+  auto& word = static_cast<open_file*>(object)->released;
+  std::uintptr_t expected = 0;
+  return word.compare_exchange_strong(expected, self.bits(), std::memory_order_acq_rel,  // O1
+                                      std::memory_order_acquire);
+}
+
+void open_file::wait_released() noexcept {
+  while (released.load(std::memory_order_acquire) != 1) {  // pairs with destroy's exchange
+    sched::park({&open_file::released_commit, this, 0}, sched::wait_reason::none);
+  }
+}
+
+int descriptor::close() noexcept {
+  open_file& file = open_file::of(*this);
+  if (!file.begin_close()) return closed;
+  // The reference keeps "open", so the count isn't 0 here: relaxed.
+  file.owners.fetch_add(1, std::memory_order_relaxed);
+  int error = ok;
+  if (file.mutex.decref()) {
+    error = file.destroy();
+  } else {
+    file.wait_released();
+  }
+  file.drop_owner();
+  return error;
+}
+
+void descriptor::deleter::operator()(descriptor* d) const noexcept {
+  open_file& file = open_file::of(*d);
+  if (file.begin_close()) file.decref();
+  file.drop_owner();
+}
+
+void open_file::note_read(std::size_t n, std::size_t asked) noexcept {
+  drained = false;
+  if (n == 0 || n >= asked || !may_drain) return;
+  if (options_touched.load(std::memory_order_seq_cst)) {
+    // Cleared before the look: who touches the options during it sets the flag again, and no elision trusts the look.
+    options_touched.store(false, std::memory_order_seq_cst);
+    may_drain = short_means_empty(fd);
+  }
+  drained = may_drain;
+}
+
+long descriptor::with_fd(long (*use)(void* context, int fd), void* context) noexcept {
+  open_file& file = open_file::of(*this);
+  if (!file.incref()) return closed;
+  file.options_touched.store(true, std::memory_order_seq_cst);  // a read that begins now doesn't park first
+  const long result = use(context, file.fd);
+  file.options_touched.store(true, std::memory_order_seq_cst);  // a check that ran meanwhile is worth nothing
+  file.decref();
+  return result;
+}
+
+int descriptor::shutdown_side(int how) noexcept {
+  open_file& file = open_file::of(*this);
+  if (!file.incref()) return closed;
+  // A read that parks first would see the shutdown's edge too; it asks again all the same.
+  file.options_touched.store(true, std::memory_order_seq_cst);
+  const long r = sys_call(::shutdown, file.fd, how);
+  file.decref();
+  return static_cast<int>(-r);
+}
+
+}  // namespace weft::inline v0::poll

@@ -1,0 +1,212 @@
+// The read and write loops: try, and where the system would block, park and try again.
+#include "open_file.hpp"
+
+#include <weft/sched/park.hpp>
+#include <weft/sched/sys.hpp>
+
+#include <algorithm>
+#include <cerrno>
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+namespace weft::inline v0::poll {
+
+using sched::sys_call;
+
+namespace {
+
+constexpr std::size_t max_buffers = 1024;  // UIO_MAXIOV
+
+// begin_read begins a read: by reset, or, if the socket was empty after the last one, by waiting at once. The wait takes
+// the same look at deadline and close as reset does, but forgets no edge: that edge is what it is waiting for.
+// REQUIRES: the read lock is held.
+int begin_read(open_file& file) noexcept {
+  poll_desc& pd = *file.pd;
+  const bool park_first = file.elidable();
+  file.drained = false;
+  return park_first ? pd.wait(mode::read) : pd.reset(mode::read);
+}
+
+int refuse_entry(open_file& file) noexcept {
+  if (sched::stop_requested()) return canceled;
+  if (!file.incref()) return closed;
+  file.decref();
+  return ok;
+}
+
+// read_loop calls attempt(), which is one system call, until it comes to something.
+template <class Attempt>
+io_result read_loop(open_file& file, std::size_t asked, Attempt attempt) noexcept {
+  if (sched::stop_requested()) return {0, canceled};
+  io_result result;
+  result.error = file.lock(mode::read);
+  if (result.error != ok) return result;
+  result.error = begin_read(file);
+  while (result.error == ok) {
+    const long r = attempt();
+    if (r >= 0) {
+      result.count = static_cast<std::size_t>(r);
+      file.note_read(result.count, asked);
+      break;
+    }
+    if (r == -EINTR) continue;
+    result.error = r == -EAGAIN ? file.pd->wait(mode::read) : static_cast<int>(-r);
+  }
+  file.unlock(mode::read);
+  return result;
+}
+
+// write_loop calls attempt(sent), which is one system call for some of the rest, until `total` bytes are out. With
+// total 0 it makes one call: a datagram may be empty, and a closed peer shows.
+template <class Attempt>
+io_result write_loop(open_file& file, std::size_t total, Attempt attempt) noexcept {
+  if (sched::stop_requested()) return {0, canceled};
+  io_result result;
+  result.error = file.lock(mode::write);
+  if (result.error != ok) return result;
+  result.error = file.pd->reset(mode::write);
+  while (result.error == ok) {
+    const long r = attempt(result.count);
+    if (r >= 0) {
+      result.count += static_cast<std::size_t>(r);
+      if (result.count >= total) break;
+      if (r == 0) result.error = EIO;  // took nothing, and doesn't say why: no second try would differ
+      continue;
+    }
+    if (r == -EINTR) continue;
+    result.error = r == -EAGAIN ? file.pd->wait(mode::write) : static_cast<int>(-r);
+  }
+  file.unlock(mode::write);
+  return result;
+}
+
+long send_some(const open_file& file, const void* data, std::size_t size) noexcept {
+  return file.is_socket ? sys_call(::send, file.fd, data, size, MSG_NOSIGNAL) : sys_call(::write, file.fd, data, size);
+}
+
+long send_some(const open_file& file, const iovec* buffers, std::size_t n) noexcept {
+  if (!file.is_socket) return sys_call(::writev, file.fd, buffers, static_cast<int>(n));
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(buffers);  // sendmsg changes neither array nor bytes
+  message.msg_iovlen = n;
+  return sys_call(::sendmsg, file.fd, &message, MSG_NOSIGNAL);
+}
+
+// A place in an array of buffers that the caller keeps unchanged.
+struct cursor {
+  const iovec* at;
+  const iovec* end;
+  std::size_t offset = 0;  // of *at, sent already
+
+  void skip_empty() noexcept {
+    while (at != end && at->iov_len == offset) {
+      ++at;
+      offset = 0;
+    }
+  }
+  void advance(std::size_t n) noexcept {
+    while (n > 0) {
+      const std::size_t step = std::min(n, at->iov_len - offset);
+      offset += step;
+      n -= step;
+      skip_empty();
+    }
+  }
+};
+
+// send_from sends some of what is left. Whole buffers go out straight from the caller's array; only behind a partly sent
+// or oversized one a few are copied.
+long send_from(const open_file& file, const cursor& c) noexcept {
+  constexpr std::size_t few = 16;
+  if (c.offset == 0 && c.at->iov_len <= max_transfer) {
+    std::size_t n = 0;
+    for (std::size_t sum = 0; n < max_buffers && c.at + n != c.end; ++n) {
+      sum += c.at[n].iov_len;
+      if (sum > max_transfer || sum < c.at[n].iov_len) break;
+    }
+    return send_some(file, c.at, n);
+  }
+  iovec copy[few];
+  std::size_t n = 0;
+  std::size_t room = max_transfer;
+  std::size_t offset = c.offset;
+  for (const iovec* b = c.at; b != c.end && n < few && room > 0; ++b, offset = 0) {
+    const std::size_t size = std::min(b->iov_len - offset, room);
+    copy[n++] = {static_cast<char*>(b->iov_base) + offset, size};
+    room -= size;
+  }
+  return send_some(file, copy, n);
+}
+
+}  // namespace
+
+io_result descriptor::read(void* data, std::size_t size) noexcept {
+  open_file& file = open_file::of(*this);
+  if (size == 0) return {0, refuse_entry(file)};
+  const std::size_t asked = std::min(size, max_transfer);
+  return read_loop(file, asked, [&]() noexcept { return sys_call(::read, file.fd, data, asked); });
+}
+
+io_result descriptor::read_full(void* data, std::size_t size) noexcept {
+  open_file& file = open_file::of(*this);
+  if (!file.incref()) return {0, closed};  // or else the memory might go between two reads
+  io_result result;
+  do {
+    const io_result part = read(static_cast<char*>(data) + result.count, size - result.count);
+    result.count += part.count;
+    result.error = part.error;
+    if (part.count == 0) break;
+  } while (result.error == ok && result.count < size);
+  file.decref();
+  return result;
+}
+
+io_result descriptor::readv(const iovec* buffers, std::size_t n) noexcept {
+  open_file& file = open_file::of(*this);
+  while (n > 0 && buffers->iov_len == 0) {
+    ++buffers;
+    --n;
+  }
+  if (n == 0) return {0, refuse_entry(file)};
+  if (buffers->iov_len >= max_transfer) return read(buffers->iov_base, max_transfer);
+  std::size_t asked = 0;
+  std::size_t used = 0;
+  while (used < n && used < max_buffers && buffers[used].iov_len <= max_transfer - asked) {
+    asked += buffers[used++].iov_len;
+  }
+  return read_loop(file, asked, [&]() noexcept {
+    return sys_call(::readv, file.fd, buffers, static_cast<int>(used));
+  });
+}
+
+io_result descriptor::write(const void* data, std::size_t size) noexcept {
+  open_file& file = open_file::of(*this);
+  if (file.what == kind::datagram) {
+    return write_loop(file, size, [&](std::size_t) noexcept { return send_some(file, data, size); });
+  }
+  return write_loop(file, size, [&](std::size_t sent) noexcept {
+    return send_some(file, static_cast<const char*>(data) + sent, std::min(size - sent, max_transfer));
+  });
+}
+
+io_result descriptor::writev(const iovec* buffers, std::size_t n) noexcept {
+  open_file& file = open_file::of(*this);
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < n; ++i) total += buffers[i].iov_len;
+  if (total == 0) return write("", 0);
+  if (file.what == kind::datagram) {
+    return write_loop(file, total, [&](std::size_t) noexcept { return send_some(file, buffers, n); });
+  }
+  cursor c{buffers, buffers + n};
+  c.skip_empty();
+  std::size_t known = 0;
+  return write_loop(file, total, [&](std::size_t sent) noexcept {
+    c.advance(sent - known);
+    known = sent;
+    return send_from(file, c);
+  });
+}
+
+}  // namespace weft::inline v0::poll

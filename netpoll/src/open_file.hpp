@@ -1,0 +1,88 @@
+// open_file: what a descriptor is inside; descriptor's functions are its public face.
+#pragma once
+
+#include "fd_mutex.hpp"
+#include "poll_cache.hpp"
+#include "poll_desc.hpp"
+
+#include <weft/netpoll/descriptor.hpp>
+#include <weft/netpoll/poller.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace weft::inline v0::poll {
+
+// open_file is one file: its number, its registration, its locks.
+// Thread-safe. Lifetime: two owners at first, the handle and "open". A closer that waits is one more. The number and the
+// registration last until the last reference of the closed fd_mutex is dropped (destroy), which drops "open" as well;
+// every call in flight has such a reference, so nothing else is counted on the way of a read.
+//
+// The released word
+// States     0  the number is open    1  released, for good    waiter  the closer that waits for 1
+//            0 -> waiter: the closer's commit    any -> 1: destroy, who owns the waiter it finds
+// Orderings  O1 the commit's CAS releases, destroy's exchange acquires: the closer's saved context
+// Not here   a second closer: incref_and_close refuses it
+struct open_file final : descriptor {
+  static open_file& of(descriptor& d) noexcept { return static_cast<open_file&>(d); }
+
+  [[nodiscard]] bool incref() noexcept { return mutex.incref(); }
+  void decref() noexcept {
+    if (mutex.decref()) (void)destroy();
+  }
+  [[nodiscard]] int lock(mode m, entry how = entry::fresh) noexcept {
+    const lock_result r = mutex.rwlock(m, pd->queue_of(m), how);
+    if (r.last) (void)destroy();
+    return r.error;
+  }
+  void unlock(mode m) noexcept {
+    if (mutex.rwunlock(m, pd->queue_of(m))) (void)destroy();
+  }
+
+  // begin_close refuses later calls and wakes the present ones. The caller has a reference if it returns true.
+  [[nodiscard]] bool begin_close() noexcept;
+  // destroy releases the number; the result of close(2). REQUIRES: the last reference of the closed mutex was just dropped.
+  int destroy() noexcept;
+  void wait_released() noexcept;
+  void drop_owner() noexcept;
+
+  // May the next read park before it asks the system? REQUIRES: the read lock is held.
+  bool elidable() const noexcept {
+    return drained && !options_touched.load(std::memory_order_seq_cst) && !pd->unusual();
+  }
+  // note_read records a read that returned n of the asked bytes. REQUIRES: the read lock is held.
+  void note_read(std::size_t n, std::size_t asked) noexcept;
+
+  io_result read_vector(const iovec* buffers, int n, std::size_t asked) noexcept;
+  io_result write_stream(const void* data, std::size_t size) noexcept;
+  io_result writev_stream(const iovec* buffers, std::size_t n) noexcept;
+
+  // Constant
+  poll_desc* pd = nullptr;
+  int fd = -1;
+  kind what = kind::other;
+  bool is_socket = false;
+
+  fd_mutex mutex;
+
+  // Guarded by the read lock of mutex
+  bool drained = false;  // the last read was short: the socket was empty, and whatever came since made an edge
+  bool may_drain = false;  // short reads mean that; false for all but plain TCP
+
+  // Somebody outside had the number and may have changed what a short read means; checked before the next is trusted.
+  std::atomic<bool> options_touched{true};
+
+  std::atomic<std::uintptr_t> released{0};
+  std::atomic<std::uint32_t> owners{2};
+  std::shared_ptr<poller> home;
+
+ private:
+  static bool released_commit(sched::waiter self, void* object, std::uintptr_t word) noexcept;
+};
+
+// Streams transfer at most so much in one system call.
+inline constexpr std::size_t max_transfer = std::size_t{1} << 30;
+
+}  // namespace weft::inline v0::poll

@@ -1,0 +1,108 @@
+// poll_desc: what the poller knows of one registered descriptor, and where its reader and its writer block.
+#pragma once
+
+#include "gate.hpp"
+#include "lock_queue.hpp"
+#include "summary.hpp"
+
+#include <weft/netpoll/descriptor.hpp>
+#include <weft/sched/clock.hpp>
+#include <weft/sched/netpoller.hpp>
+#include <weft/sched/park.hpp>
+#include <weft/sched/spin_lock.hpp>
+#include <weft/sched/timer.hpp>
+
+#include <atomic>
+#include <cstdint>
+
+namespace weft::inline v0::poll {
+
+class poll_cache;
+struct poll_desc;
+
+// stop_site is how a stop request finds the gate that the stopped fiber may be parked on.
+struct stop_site : sched::cancel_site {
+  stop_site(poll_desc& d, mode of) noexcept;
+  poll_desc& pd;
+  mode m;
+};
+
+// poll_desc is one slot of a poll_cache. Thread-safe as each group of fields says.
+// Lifetime: type-stable for as long as its poller lives; in use from poll_cache::open to poll_cache::close, and told
+// apart from earlier and later uses by fdseq.
+struct alignas(64) poll_desc {
+  poll_desc(poll_cache& cache, std::uint32_t slot) noexcept
+      : home(cache), index(slot), rstop(*this, mode::read), wstop(*this, mode::write) {}
+  poll_desc(const poll_desc&) = delete;
+  poll_desc& operator=(const poll_desc&) = delete;
+
+  // netpollcheckerr tells why the direction is of no use: closed, timed_out, not_pollable (reads only), or ok. That
+  // order is the precedence. Takes no lock.
+  int netpollcheckerr(mode m) const noexcept;
+
+  // reset begins an I/O call: forgets an old edge, unless there is an error to report.
+  // REQUIRES: the direction's lock is held, and a system call follows before wait.
+  int reset(mode m) noexcept;
+
+  // wait parks until the direction is ready: ok, or why not: an error of netpollcheckerr, or canceled. An edge that has
+  // come wins over all of them. REQUIRES: the direction's lock is held.
+  int wait(mode m) noexcept;
+
+  // evict is the poller's half of closing: waits end with `closed` and new ones don't begin. Idempotent. Any thread.
+  void evict() noexcept;
+
+  // publish_locked mirrors the locked fields into info. REQUIRES: lock is held.
+  void publish_locked() noexcept;
+
+  // cancel_and_unlock answers the waiters of the given directions, drops the lock, and wakes them.
+  void cancel_and_unlock(bool readers, bool writers) noexcept;
+
+  gate& gate_of(mode m) noexcept { return m == mode::read ? rg : wg; }
+  lock_queue& queue_of(mode m) noexcept { return m == mode::read ? rqueue : wqueue; }
+  bool unusual() const noexcept { return (info.load() & summary::unusual) != 0; }
+
+  // Constant
+  poll_cache& home;
+  const std::uint32_t index;
+
+  // Guarded by home's lock
+  poll_desc* link = nullptr;  // next free slot, while this one is free
+
+  // Constant while in use
+  int fd = -1;
+
+  // Atomic, each with its protocol
+  std::atomic<std::uint32_t> fdseq{1};  // generation; written under lock, never 0. Events carry a copy
+  summary info;
+  gate rg;
+  gate wg;
+
+  // Guarded by lock
+  sched::spin_lock lock;
+  bool in_use = false;
+  bool closing = true;
+  bool rrun = false;       // rt was armed and not stopped; stays true when it fires
+  bool wrun = false;
+  std::uint32_t rseq = 0;  // generations of the deadlines: a shot with an older one is void
+  std::uint32_t wseq = 0;
+  sched::timer rt;
+  sched::timer wt;
+  sched::nanotime rd = 0;  // 0: no deadline; positive: its time; negative: it has passed
+  sched::nanotime wd = 0;
+
+  // Here, not in the descriptor, because late stop requests demand type-stable memory
+  stop_site rstop;
+  stop_site wstop;
+  lock_queue rqueue;  // who queues for the descriptor's read lock
+  lock_queue wqueue;
+
+ private:
+  stop_site& stop_of(mode m) noexcept { return m == mode::read ? rstop : wstop; }
+  static bool netpollblockcommit(sched::waiter self, void* object, std::uintptr_t word) noexcept;
+};
+
+// netpollready tells the descriptor of an event: who waits on the directions is appended to `out`, the reader first. The
+// caller has compared fdseq; a slot that was recycled since gets a spurious edge, which its user survives.
+void netpollready(sched::ready_list& out, poll_desc& pd, bool readable, bool writable) noexcept;
+
+}  // namespace weft::inline v0::poll
