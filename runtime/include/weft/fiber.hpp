@@ -1,0 +1,406 @@
+// Fibers: start them, wait for their results, stop them.
+#pragma once
+
+#include <weft/blocking.hpp>
+#include <weft/error.hpp>
+#include <weft/export.hpp>
+#include <weft/sched/clock.hpp>
+#include <weft/sched/fiber.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <new>
+#include <stop_token>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace weft::inline v0 {
+
+// spawn_options are what go and spawn take before the function, where the defaults don't do.
+struct spawn_options {
+  explicit spawn_options() = default;
+  explicit spawn_options(std::string_view fiber_name, std::size_t usable_stack = 0)
+      : name(fiber_name), stack_size(usable_stack) {}
+
+  std::string_view name{};     // shown in messages; copied, cut to 31 bytes
+  std::size_t stack_size = 0;  // usable bytes; 0: the runtime's default
+};
+
+namespace detail {
+
+class runtime_state;
+struct starter;
+
+// reservation is a fiber between its allocation and its start. It keeps a runtime that is being stopped from ending
+// under a caller that is no fiber of it.
+class WEFT_API reservation {
+ public:
+  // In the runtime of `state`, or, where that is null, in the caller's. Throws std::system_error: errc::no_runtime
+  // without a runtime, not_enough_memory without a stack.
+  reservation(runtime_state* state, const spawn_options& options, std::size_t size, std::size_t align,
+              void (*entry)(void* body) noexcept, sched::handle handle);
+  ~reservation();  // gives an unstarted fiber back
+  reservation(const reservation&) = delete;
+  reservation& operator=(const reservation&) = delete;
+
+  sched::fiber* fiber() const noexcept { return fiber_; }
+  void* body() const noexcept { return body_; }
+  // start makes the fiber run. REQUIRES: its body is constructed.
+  void start() noexcept;
+
+ private:
+  runtime_state* held_ = nullptr;
+  sched::fiber* fiber_ = nullptr;
+  void* body_ = nullptr;
+};
+
+// Waits for the end of f. Throws invalid_argument if f is null, canceled_error if the caller's stop stands.
+WEFT_API void wait_for(sched::fiber* f);
+// Requests stop, then waits though a stop of the caller stands.
+WEFT_API void stop_and_wait(sched::fiber& f) noexcept;
+// What becomes of an exception that nobody joined for: counted, and in debug builds printed.
+WEFT_API void unjoined(sched::fiber& f, const std::exception_ptr& error) noexcept;
+// What becomes of the exception being handled, which escaped a fiber started by go.
+WEFT_API void unhandled() noexcept;
+WEFT_API void sleep_until(sched::nanotime when);
+[[noreturn]] WEFT_API void throw_not_joinable();
+
+// outcome is what a fiber leaves for its handle: it stands at the beginning of the body.
+template <class R>
+class outcome {
+ public:
+  explicit outcome(sched::fiber* f) noexcept : fiber_(f) {}
+  ~outcome() {
+    if (filled_) std::destroy_at(std::addressof(value_));
+  }
+  outcome(const outcome&) = delete;
+  outcome& operator=(const outcome&) = delete;
+
+  template <class Call>
+  void fill(Call&& call) noexcept {
+    try {
+      if constexpr (std::is_reference_v<R>) {
+        auto&& referred = call();
+        value_ = std::addressof(referred);
+      } else {
+        ::new (static_cast<void*>(std::addressof(value_))) stored(call());
+      }
+      filled_ = true;
+    } catch (...) {
+      error_ = std::current_exception();
+    }
+  }
+
+  R take() {
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+    if constexpr (std::is_reference_v<R>) {
+      return static_cast<R>(*value_);
+    } else {
+      return std::move(value_);
+    }
+  }
+
+  void give_up() noexcept {
+    if (error_) unjoined(*fiber_, error_);
+  }
+
+ private:
+  using stored = std::conditional_t<std::is_reference_v<R>, std::add_pointer_t<R>, std::remove_cv_t<R>>;
+
+  sched::fiber* fiber_;
+  std::exception_ptr error_;
+  bool filled_ = false;
+  union {
+    stored value_;
+  };
+};
+
+template <>
+class outcome<void> {
+ public:
+  explicit outcome(sched::fiber* f) noexcept : fiber_(f) {}
+  outcome(const outcome&) = delete;
+  outcome& operator=(const outcome&) = delete;
+
+  template <class Call>
+  void fill(Call&& call) noexcept {
+    try {
+      call();
+    } catch (...) {
+      error_ = std::current_exception();
+    }
+  }
+
+  void take() {
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+  }
+
+  void give_up() noexcept {
+    if (error_) unjoined(*fiber_, error_);
+  }
+
+ private:
+  sched::fiber* fiber_;
+  std::exception_ptr error_;
+};
+
+// call is a decayed function with its decayed arguments, to be invoked once.
+template <class F, class... Args>
+class call {
+ public:
+  using result = std::invoke_result_t<F, Args...>;
+
+  template <class... From>
+  explicit call(std::in_place_t, From&&... parts) : parts_(std::forward<From>(parts)...) {}
+
+  result operator()() {
+    return std::apply([](auto&... part) -> result { return std::invoke(std::move(part)...); }, parts_);
+  }
+
+ private:
+  std::tuple<F, Args...> parts_;
+};
+
+template <class F, class... Args>
+using call_of = call<std::decay_t<F>, std::decay_t<Args>...>;
+
+template <class F, class... Args>
+using result_of = std::invoke_result_t<std::decay_t<F>, std::decay_t<Args>...>;
+
+template <class F, class... Args>
+concept spawnable = std::is_invocable_v<std::decay_t<F>, std::decay_t<Args>...> &&
+                    std::is_constructible_v<std::decay_t<F>, F> &&
+                    (std::is_constructible_v<std::decay_t<Args>, Args> && ...);
+
+// The body of a detached fiber is a call alone.
+template <class Call>
+void run_detached(void* body) noexcept {
+  Call* c = static_cast<Call*>(body);
+  try {
+    static_cast<void>((*c)());
+  } catch (...) {
+    unhandled();
+  }
+  std::destroy_at(c);
+}
+
+// The body of a joinable fiber is an outcome, with a call behind it.
+template <class Call>
+struct joinable_body {
+  using outcome_type = outcome<typename Call::result>;
+
+  static constexpr std::size_t align = alignof(Call) > alignof(outcome_type) ? alignof(Call) : alignof(outcome_type);
+  static constexpr std::size_t call_offset = (sizeof(outcome_type) + alignof(Call) - 1) / alignof(Call) * alignof(Call);
+  static constexpr std::size_t size = call_offset + sizeof(Call);
+
+  static void run(void* body) noexcept {
+    Call* c = static_cast<Call*>(static_cast<void*>(static_cast<std::byte*>(body) + call_offset));
+    static_cast<outcome_type*>(body)->fill(*c);
+    std::destroy_at(c);  // here, on the fiber, and before a joiner goes on
+  }
+};
+
+template <class R>
+void dispose(void* body) noexcept {
+  auto* result = static_cast<outcome<R>*>(body);
+  result->give_up();
+  std::destroy_at(result);
+}
+
+template <class Rep, class Period>
+constexpr sched::nanotime saturated(const std::chrono::duration<Rep, Period>& d) {
+  using wide = std::chrono::duration<long double, std::nano>;
+  constexpr auto most = std::chrono::nanoseconds::max();
+  constexpr auto least = std::chrono::nanoseconds::min();
+  if (wide(d) >= wide(most)) return most.count();
+  if (!(wide(d) > wide(least))) return least.count();
+  return std::chrono::ceil<std::chrono::nanoseconds>(d).count();  // upwards: nothing ends early
+}
+
+}  // namespace detail
+
+// fiber<R> is the handle of a fiber that will return R (void, a reference and move-only types included).
+//
+// A joinable handle ends in one of three ways. join() waits and gives the result or rethrows. detach() lets the fiber
+// go on by itself. Destruction, and assignment over it, request a stop and then wait; they never throw: an exception
+// that nobody joined for is counted in the runtime's stats (and printed by debug builds of the library).
+//
+// Move-only; as with std::thread, one thread at a time may use a handle. It may outlive its runtime, whose end has
+// ended the fiber: join() then returns at once.
+template <class R = void>
+class [[nodiscard]] fiber {
+ public:
+  using result_type = R;
+
+  fiber() noexcept = default;
+  fiber(fiber&& other) noexcept : fiber_(std::exchange(other.fiber_, nullptr)) {}
+  fiber& operator=(fiber&& other) noexcept {
+    if (this != &other) {
+      end();
+      fiber_ = std::exchange(other.fiber_, nullptr);
+    }
+    return *this;
+  }
+  ~fiber() { end(); }
+
+  bool joinable() const noexcept { return fiber_ != nullptr; }
+  explicit operator bool() const noexcept { return joinable(); }
+
+  // join waits for the fiber's end and returns its result, or rethrows what it threw; the handle is empty afterwards.
+  // Throws canceled_error if a stop of the caller stands; the handle is still joinable then. Throws
+  // std::errc::invalid_argument if it is empty. A fiber that joins itself is fatal. From fibers and plain threads.
+  R join() {
+    detail::wait_for(fiber_);
+    const owner joined{std::exchange(fiber_, nullptr)};
+    return joined.result().take();
+  }
+
+  // request_stop makes the fiber's stop stand: the blocking calls it is in, or begins, throw canceled_error.
+  // Does nothing on an empty handle.
+  void request_stop() noexcept {
+    if (fiber_ != nullptr) sched::request_stop(*fiber_);
+  }
+
+  // detach gives the handle up; the fiber runs on, and its result is destroyed when it ends.
+  // Throws std::errc::invalid_argument if the handle is empty.
+  void detach() {
+    if (fiber_ == nullptr) detail::throw_not_joinable();
+    sched::detach(*std::exchange(fiber_, nullptr), &detail::dispose<R>);
+  }
+
+  // get_id returns 0 for an empty handle.
+  std::uint64_t get_id() const noexcept { return fiber_ != nullptr ? sched::id_of(*fiber_) : 0; }
+
+  void swap(fiber& other) noexcept { std::swap(fiber_, other.fiber_); }
+  friend void swap(fiber& a, fiber& b) noexcept { a.swap(b); }
+
+ private:
+  friend struct detail::starter;
+
+  // owner frees the result and the fiber after the end of the latter.
+  struct owner {
+    explicit owner(sched::fiber* f) noexcept : ended(f) {}
+    ~owner() {
+      std::destroy_at(&result());
+      sched::release(*ended);
+    }
+    owner(const owner&) = delete;
+    owner& operator=(const owner&) = delete;
+
+    detail::outcome<R>& result() const noexcept { return *static_cast<detail::outcome<R>*>(sched::body_of(*ended)); }
+
+    sched::fiber* ended;
+  };
+
+  explicit fiber(sched::fiber* f) noexcept : fiber_(f) {}
+
+  void end() noexcept {
+    if (fiber_ == nullptr) return;
+    detail::stop_and_wait(*fiber_);
+    const owner ended{std::exchange(fiber_, nullptr)};
+    ended.result().give_up();
+  }
+
+  sched::fiber* fiber_ = nullptr;
+};
+
+namespace detail {
+
+// starter is what spawn and go are made of; `state` null means the caller's runtime.
+struct starter {
+  template <class F, class... Args>
+  static fiber<result_of<F, Args...>> spawn(runtime_state* state, const spawn_options& options, F&& f,
+                                            Args&&... args) {
+    using call_type = call_of<F, Args...>;
+    using body = joinable_body<call_type>;
+    reservation made(state, options, body::size, body::align, &body::run, sched::handle::one);
+    void* const place = static_cast<std::byte*>(made.body()) + body::call_offset;
+    ::new (place) call_type(std::in_place, std::forward<F>(f), std::forward<Args>(args)...);
+    ::new (made.body()) typename body::outcome_type(made.fiber());
+    fiber<result_of<F, Args...>> handle(made.fiber());
+    made.start();
+    return handle;
+  }
+
+  template <class F, class... Args>
+  static void go(runtime_state* state, const spawn_options& options, F&& f, Args&&... args) {
+    using call_type = call_of<F, Args...>;
+    reservation made(state, options, sizeof(call_type), alignof(call_type), &run_detached<call_type>,
+                     sched::handle::none);
+    ::new (made.body()) call_type(std::in_place, std::forward<F>(f), std::forward<Args>(args)...);
+    made.start();
+  }
+};
+
+}  // namespace detail
+
+// spawn runs f(args...) on a new fiber of the caller's runtime and returns its handle. f and args are copied or moved
+// by the caller, as by std::thread (std::ref passes references), and destroyed on the fiber before a join returns.
+// Throws std::system_error: not_enough_memory without a stack, errc::no_runtime on a plain thread outside
+// runtime::enter(); and what copying throws. In all these cases nothing was started.
+template <class F, class... Args>
+  requires detail::spawnable<F, Args...>
+[[nodiscard]] fiber<detail::result_of<F, Args...>> spawn(F&& f, Args&&... args) {
+  return detail::starter::spawn(nullptr, spawn_options(), std::forward<F>(f), std::forward<Args>(args)...);
+}
+template <class F, class... Args>
+  requires detail::spawnable<F, Args...>
+[[nodiscard]] fiber<detail::result_of<F, Args...>> spawn(const spawn_options& options, F&& f, Args&&... args) {
+  return detail::starter::spawn(nullptr, options, std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+// go likewise, for a fiber that nobody will join. An exception that escapes it goes to runtime_options::on_unhandled,
+// by default the end of the process; a canceled_error after a stop was requested just ends the fiber.
+template <class F, class... Args>
+  requires detail::spawnable<F, Args...>
+void go(F&& f, Args&&... args) {
+  detail::starter::go(nullptr, spawn_options(), std::forward<F>(f), std::forward<Args>(args)...);
+}
+template <class F, class... Args>
+  requires detail::spawnable<F, Args...>
+void go(const spawn_options& options, F&& f, Args&&... args) {
+  detail::starter::go(nullptr, options, std::forward<F>(f), std::forward<Args>(args)...);
+}
+
+// The calling fiber. On a plain thread: sleeps block the thread, yield yields it, the rest is as said.
+namespace this_fiber {
+
+// yield lets the other runnable fibers go first. Never throws.
+WEFT_API void yield() noexcept;
+
+// sleep_until and sleep_for suspend the caller until the time has come, never for less; a time that has passed returns
+// at once. Throw canceled_error if a stop of the fiber stands.
+template <class Clock, class Duration>
+void sleep_until(const std::chrono::time_point<Clock, Duration>& when) {
+  if constexpr (std::is_same_v<Clock, std::chrono::steady_clock>) {
+    detail::sleep_until(detail::saturated(when.time_since_epoch()));
+  } else {  // a clock that may be set: look at it again
+    for (auto now = Clock::now(); now < when; now = Clock::now()) {
+      detail::sleep_until(sched::after(detail::saturated(when - now)));
+    }
+  }
+}
+template <class Rep, class Period>
+void sleep_for(const std::chrono::duration<Rep, Period>& time) {
+  detail::sleep_until(sched::after(detail::saturated(time)));
+}
+
+// get_id names the fiber: not 0, and never used again within the process. 0 on a plain thread.
+WEFT_API std::uint64_t get_id() noexcept;
+
+// set_name sets what messages call the fiber; cut to 31 bytes.
+WEFT_API void set_name(std::string_view name) noexcept;
+
+// get_stop_token gives a token that reports stop requests to this fiber, its runtime's shutdown included. An empty one
+// on a plain thread. Throws std::bad_alloc.
+WEFT_API std::stop_token get_stop_token();
+
+}  // namespace this_fiber
+
+}  // namespace weft::inline v0

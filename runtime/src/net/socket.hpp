@@ -1,0 +1,61 @@
+// Small steps of every socket's life, shared by listeners, dials and connections.
+#pragma once
+
+#include <weft/net/endpoint.hpp>
+#include <weft/net/tcp.hpp>
+#include <weft/netpoll/descriptor.hpp>
+
+#include <string>
+#include <string_view>
+#include <system_error>
+
+namespace weft::inline v0::net {
+
+// failure is what went wrong and in doing what; an empty code is success.
+struct failure {
+  std::error_code code;
+  std::string what;  // operation and endpoint
+};
+
+// raise throws canceled_error if that is what f's code says, else io_error. REQUIRES: f.code is set.
+[[noreturn]] void raise(const failure& f);
+
+// open_stream_socket makes a TCP socket for the family of `e`: non-blocking, close-on-exec, no delay, keep-alive. Returns
+// its number, or -1 and an errno value in `error`.
+int open_stream_socket(const endpoint& e, int& error) noexcept;
+void close_socket(int fd) noexcept;
+
+// These return 0 or a positive errno value.
+int set_option(int fd, int level, int name, int value) noexcept;
+int apply_keep_alive(int fd, const keep_alive& options) noexcept;
+
+// pinned calls use(fd), which returns 0 or a positive errno value, while the number cannot be released. poll::closed
+// if it has been, or if there is no descriptor.
+template <class Use>
+int pinned(poll::descriptor* d, Use use) noexcept {
+  if (d == nullptr) return poll::closed;
+  return static_cast<int>(
+      d->with_fd([](void* context, int fd) -> long { return (*static_cast<Use*>(context))(fd); }, &use));
+}
+
+// tcp_access makes the public types from what the system gave.
+class tcp_access {
+ public:
+  static tcp_conn connection(poll::descriptor_ptr d, const endpoint& local, const endpoint& remote) noexcept {
+    tcp_conn conn;
+    conn.descriptor_.reset(d.release());
+    conn.local_ = local;
+    conn.remote_ = remote;
+    return conn;
+  }
+  static tcp_listener listener(poll::descriptor_ptr d, std::shared_ptr<poll::poller> p,
+                               const endpoint& local) noexcept {
+    tcp_listener result;
+    result.descriptor_.reset(d.release());
+    result.poller_ = std::move(p);
+    result.local_ = local;
+    return result;
+  }
+};
+
+}  // namespace weft::inline v0::net

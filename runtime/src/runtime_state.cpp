@@ -1,0 +1,233 @@
+#include "runtime_state.hpp"
+
+#include "runtime_access.hpp"
+
+#include <weft/error.hpp>
+#include <weft/sched/blocking.hpp>
+#include <weft/sched/fatal.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <system_error>
+
+namespace weft::inline v0 {
+
+namespace detail {
+
+namespace {
+
+// The runtimes that exist, to find the one of a scheduler: the scheduler knows nothing of runtimes. Asked where a plain
+// thread spawns, where a descriptor is opened and when an exception has no taker, not in the course of a switch.
+std::mutex list_lock;
+runtime_state* list_head = nullptr;
+
+unsigned workers_from_environment() {
+  const char* text = secure_getenv("WEFT_WORKERS");
+  if (text == nullptr || *text == '\0') return 0;
+  unsigned n = 0;
+  const char* end = text + std::strlen(text);
+  const auto [stop, error] = std::from_chars(text, end, n);
+  if (error != std::errc() || stop != end || n == 0 || n > runtime::max_workers) {
+    throw std::system_error(std::make_error_code(std::errc::invalid_argument),
+                            std::string("WEFT_WORKERS=") + text + " is not a number from 1 to " +
+                                std::to_string(runtime::max_workers));
+  }
+  return n;
+}
+
+constexpr sched::nanotime patience = 10'000'000'000;  // until stop() says whom it waits for
+
+// report_live names on standard error who is live, as far as that fits a screen.
+void report_live(sched::scheduler& s) noexcept {
+  std::fputs("weft: a runtime that is being stopped still waits for fibers:\n", stderr);
+  constexpr unsigned long long most = 20;
+  unsigned long long count = 0;
+  sched::for_each_live(
+      s,
+      [](void* context, std::uint64_t id, const char* name) {
+        if (++*static_cast<unsigned long long*>(context) > most) return;
+        std::fprintf(stderr, "weft:   fiber %llu '%s'\n", static_cast<unsigned long long>(id), name);
+      },
+      &count);
+  if (count > most) std::fprintf(stderr, "weft:   and %llu more\n", count - most);
+}
+
+std::chrono::steady_clock::time_point to_time_point(sched::nanotime t) noexcept {
+  return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(t));
+}
+
+}  // namespace
+
+runtime_state::runtime_state(const runtime_options& options) : options_(options) {
+  if (options_.workers > runtime::max_workers) {
+    throw std::system_error(std::make_error_code(std::errc::invalid_argument),
+                            "weft::runtime: " + std::to_string(options_.workers) + " workers, at most " +
+                                std::to_string(runtime::max_workers));
+  }
+  sched::scheduler_options to;
+  to.processors = options_.workers != 0 ? options_.workers : workers_from_environment();
+  if (options_.stack_size != 0) to.stack_size = options_.stack_size;
+  if (options_.blocking_threads != 0) to.blocking_threads = options_.blocking_threads;
+
+  int error = 0;
+  poller_ = poll::make_epoll_poller(error);
+  if (poller_ == nullptr) throw std::system_error(error, std::system_category(), "weft::runtime: cannot make a poller");
+  sched::scheduler* const made = sched::create_scheduler(to, *poller_, error);
+  if (made == nullptr) {
+    throw std::system_error(error, std::system_category(), "weft::runtime: cannot start the workers");
+  }
+  scheduler_.store(made, std::memory_order_relaxed);
+  const std::lock_guard lock(list_lock);
+  next_ = list_head;
+  list_head = this;
+}
+
+runtime_state::~runtime_state() = default;
+
+runtime_state* runtime_state::find_locked(const sched::scheduler* s) noexcept {
+  runtime_state* each = list_head;
+  while (each != nullptr && each->scheduler() != s) each = each->next_;
+  return each;
+}
+
+runtime_state* runtime_state::hold_of(const sched::scheduler* s) {
+  if (s == nullptr) return nullptr;
+  const std::lock_guard lock(list_lock);
+  runtime_state* found = find_locked(s);
+  return found != nullptr && found->hold() ? found : nullptr;
+}
+
+runtime_state& runtime_state::mine(const sched::scheduler* s) noexcept {
+  const std::lock_guard lock(list_lock);
+  return *find_locked(s);
+}
+
+void runtime_state::count_unjoined(const sched::scheduler* s) noexcept {
+  const std::lock_guard lock(list_lock);
+  if (runtime_state* found = find_locked(s)) ++found->unjoined_;
+}
+
+bool runtime_state::hold() {
+  const std::lock_guard lock(mutex_);
+  if (closed_) return false;
+  ++holds_;
+  return true;
+}
+
+void runtime_state::drop() noexcept {
+  // Notified under the lock: once it is free, the runtime may end.
+  const std::lock_guard lock(mutex_);
+  if (--holds_ == 0) dropped_.notify_all();
+}
+
+bool runtime_state::enter() {
+  const std::lock_guard lock(mutex_);
+  if (closed_) return false;
+  ++guards_;
+  return true;
+}
+
+void runtime_state::leave() noexcept {
+  std::unique_lock lock(mutex_);
+  const bool last = --guards_ == 0 && drained_;
+  lock.unlock();
+  if (last) destroy();
+}
+
+bool runtime_state::drain(sched::nanotime deadline) noexcept {
+  const sched::nanotime patient_until = std::min(deadline, sched::after(patience));
+  if (sched::drain(*scheduler(), patient_until)) return true;
+  if (patient_until == deadline) return false;
+  report_live(*scheduler());
+  return sched::drain(*scheduler(), deadline);
+}
+
+bool runtime_state::stop_by(sched::nanotime deadline) {
+  if (sched::fiber* self = sched::current_fiber(); self != nullptr && sched::scheduler_of(*self) == scheduler()) {
+    sched::fatal("stop of a runtime by its own fiber %llu", static_cast<unsigned long long>(sched::id_of(*self)));
+  }
+  // What follows blocks the thread: a fiber of another runtime lets its worker's other fibers go on.
+  const sched::blocking_region region;
+  const std::lock_guard one(stopping_);
+  {
+    const std::lock_guard lock(mutex_);
+    if (drained_) return true;
+  }
+  std::unique_lock lock(mutex_);
+  // First of all, or a thread that spawns faster than fibers end would keep the end off.
+  closed_ = true;
+  lock.unlock();
+  sched::stop_all(*scheduler());
+  lock.lock();
+  // Who holds is between the allocation of a fiber and its start, copying arguments.
+  const auto nobody = [this] { return holds_ == 0; };
+  if (deadline == sched::never) {
+    dropped_.wait(lock, nobody);
+  } else if (!dropped_.wait_until(lock, to_time_point(deadline), nobody)) {
+    return false;
+  }
+  lock.unlock();
+  if (!drain(deadline)) return false;
+
+  poller_->shutdown();
+  lock.lock();
+  drained_ = true;
+  const bool last = guards_ == 0;
+  lock.unlock();
+  if (last) destroy();
+  return true;
+}
+
+void runtime_state::destroy() noexcept {
+  sched::scheduler* const last = scheduler();
+  {
+    const std::lock_guard lock(list_lock);
+    runtime_state** link = &list_head;
+    while (*link != this) link = &(*link)->next_;
+    *link = next_;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    last_ = sched::stats_of(*last);
+    destroyed_ = true;
+    scheduler_.store(nullptr, std::memory_order_relaxed);
+  }
+  sched::destroy_scheduler(last);
+  poller_.reset();  // connections that are left keep theirs
+}
+
+runtime_stats runtime_state::stats() const {
+  const std::scoped_lock lock(list_lock, mutex_);
+  const sched::scheduler_stats from = destroyed_ ? last_ : sched::stats_of(*scheduler());
+  runtime_stats to;
+  to.workers = from.processors;
+  to.threads = destroyed_ ? 0 : from.threads;
+  to.spawned = from.spawned;
+  to.live = from.live;
+  to.dispatches = from.dispatches;
+  to.steals = from.steals;
+  to.polls = from.polls;
+  to.wakes = from.wakes;
+  to.unjoined_exceptions = unjoined_;
+  return to;
+}
+
+}  // namespace detail
+
+std::shared_ptr<poll::poller> current_poller() noexcept {
+  if (const sched::fiber* self = sched::current_fiber()) {
+    return detail::runtime_state::mine(sched::scheduler_of(*self)).poller();
+  }
+  detail::runtime_state* const state = detail::runtime_state::hold_of(sched::current_scheduler());
+  if (state == nullptr) return nullptr;
+  std::shared_ptr<poll::poller> poller = state->poller();
+  state->drop();
+  return poller;
+}
+
+}  // namespace weft::inline v0
