@@ -1,0 +1,20 @@
+# weft_component(<name> [USES <lower component>...] [LIBRARIES <target>...] HEADERS <file>... SOURCES <file>...)
+#
+# Makes the object library weft_<name> and puts it into libweft. HEADERS, relative to include/, are installed; SOURCES are
+# relative to src/. The include path holds the public headers of this component and of those it uses, and its own src/:
+# an include against the direction of the floor plan does not compile.
+function(weft_component name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "USES;LIBRARIES;HEADERS;SOURCES")
+  list(TRANSFORM arg_HEADERS PREPEND include/)
+  list(TRANSFORM arg_SOURCES PREPEND src/)
+  list(TRANSFORM arg_USES PREPEND weft_)
+
+  add_library(weft_${name} OBJECT ${arg_SOURCES})
+  weft_set_flags(weft_${name})
+  target_compile_features(weft_${name} PUBLIC cxx_std_20)
+  target_include_directories(weft_${name} PUBLIC include PRIVATE src)
+  target_link_libraries(weft_${name} PUBLIC ${arg_USES} PRIVATE ${arg_LIBRARIES})
+
+  target_sources(weft PRIVATE $<TARGET_OBJECTS:weft_${name}>)
+  target_sources(weft PUBLIC FILE_SET HEADERS BASE_DIRS include FILES ${arg_HEADERS})
+endfunction()

@@ -1,0 +1,34 @@
+# cmake --install: the library, its headers, a CMake package (find_package(weft CONFIG)) and weft.pc.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set(WEFT_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/weft)
+install(TARGETS weft EXPORT weft_targets
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(EXPORT weft_targets FILE weft-targets.cmake NAMESPACE weft:: DESTINATION ${WEFT_CMAKE_DIR})
+
+get_target_property(WEFT_TYPE weft TYPE)
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/weft-config.cmake.in
+  ${PROJECT_BINARY_DIR}/weft-config.cmake INSTALL_DESTINATION ${WEFT_CMAKE_DIR} NO_SET_AND_CHECK_MACRO)
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/weft-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/weft-config.cmake ${PROJECT_BINARY_DIR}/weft-config-version.cmake
+  DESTINATION ${WEFT_CMAKE_DIR})
+
+# Boost's directory is named only if the linker doesn't look there by itself.
+get_target_property(WEFT_PC_BOOST Boost::context LOCATION)
+cmake_path(GET WEFT_PC_BOOST PARENT_PATH WEFT_PC_BOOST_DIR)
+set(WEFT_PC_PRIVATE "-lboost_context -pthread")
+if(NOT WEFT_PC_BOOST_DIR IN_LIST CMAKE_CXX_IMPLICIT_LINK_DIRECTORIES)
+  string(PREPEND WEFT_PC_PRIVATE "-L${WEFT_PC_BOOST_DIR} ")
+endif()
+cmake_path(ABSOLUTE_PATH CMAKE_INSTALL_LIBDIR BASE_DIRECTORY "\${prefix}" OUTPUT_VARIABLE WEFT_PC_LIBDIR)
+cmake_path(ABSOLUTE_PATH CMAKE_INSTALL_INCLUDEDIR BASE_DIRECTORY "\${prefix}" OUTPUT_VARIABLE WEFT_PC_INCLUDEDIR)
+set(WEFT_PC_AT "@")
+configure_file(${CMAKE_CURRENT_LIST_DIR}/weft.pc.in ${PROJECT_BINARY_DIR}/weft.pc.configured @ONLY)
+# The prefix is known only when installing (cmake --install --prefix).
+install(CODE "
+  set(WEFT_PC_PREFIX \"\${CMAKE_INSTALL_PREFIX}\")
+  configure_file(\"${PROJECT_BINARY_DIR}/weft.pc.configured\" \"${PROJECT_BINARY_DIR}/weft.pc\" @ONLY)")
+install(FILES ${PROJECT_BINARY_DIR}/weft.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
