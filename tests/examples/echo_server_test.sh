@@ -1,0 +1,90 @@
+#!/bin/bash
+. "$(dirname "$0")/lib.sh"
+
+test_nc_gets_its_bytes_back_after_a_half_close() {
+  head -c 3000000 /dev/urandom >sent
+  for workers in 1 2 4; do
+    start_server "$bin/echo_server" --listen 127.0.0.1:0 --workers $workers
+    timeout 30 nc -N 127.0.0.1 "$(port_of "$server_address")" <sent >got || fail "nc: $?"
+    expect "the same bytes" cmp sent got
+    stop_server "$server_pid"
+    [ "$(cat "$server_out")" = "listening on $server_address" ] || fail "printed $(cat "$server_out")"
+    [ -s "$server_err" ] && fail "complained: $(cat "$server_err")"
+  done
+  return 0
+}
+
+test_socat_over_ipv4_and_ipv6() {
+  head -c 100000 /dev/urandom >sent
+  start_server "$bin/echo_server" --listen :0
+  timeout 30 socat -t 20 - "TCP4:127.0.0.1:$(port_of "$server_address")" <sent >got || fail "socat: $?"
+  expect "the same bytes" cmp sent got
+  if [ -e /proc/net/if_inet6 ] && grep -q ' lo$' /proc/net/if_inet6; then
+    timeout 30 socat -t 20 - "TCP6:[::1]:$(port_of "$server_address")" <sent >got || fail "socat: $?"
+    expect "the same bytes" cmp sent got
+  fi
+  stop_server "$server_pid"
+}
+
+test_ends_on_both_signals_with_connections_open() {
+  for signal in INT TERM; do
+    start_server "$bin/echo_server" --listen 127.0.0.1:0
+    mkfifo pipe.$signal
+    timeout 30 nc 127.0.0.1 "$(port_of "$server_address")" <pipe.$signal >got.$signal &
+    exec 9>pipe.$signal
+    echo open >&9
+    for _ in $(seq 200); do
+      [ -s got.$signal ] && break
+      sleep 0.05
+    done
+    [ "$(cat got.$signal)" = open ] || fail "no echo"
+    stop_server "$server_pid" $signal
+    exec 9>&-
+  done
+}
+
+test_bad_addresses_are_named() {
+  start_server "$bin/echo_server" --listen 127.0.0.1:0
+  local s="$bin/echo_server"
+  expect_error 1 "echo_server: listen tcp $server_address: Address already in use" "$s" --listen "$server_address"
+  expect_error 1 "echo_server: listen tcp \"nonsense\": the port is missing" "$s" --listen nonsense
+  expect_error 1 "echo_server: listen tcp \"127.0.0.1:99999\": the port is not a number" "$s" --listen 127.0.0.1:99999
+  expect_error 1 "echo_server: listen tcp \"no..name:80\": lookup no..name: " "$s" --listen no..name:80
+  expect_error 1 "echo_server: listen tcp 192.0.2.1:0: Cannot assign requested address" "$s" --listen 192.0.2.1:0
+  stop_server "$server_pid"
+}
+
+# covers F86: the queue of a server that has run out of descriptors waits, and the server neither spins nor dies.
+test_too_few_descriptors_make_clients_wait() {
+  start_server bash -c "ulimit -n 24; exec '$bin/echo_server' --listen 127.0.0.1:0"
+  local port clients=40 i
+  port=$(port_of "$server_address")
+  mkfifo release
+  exec 9<>release
+  for i in $(seq $clients); do
+    { echo "client $i" && read -r _ <&9; } | timeout 60 nc -N 127.0.0.1 "$port" >out.$i &
+  done
+  for _ in $(seq 200); do
+    [ -s "$server_err" ] && break
+    sleep 0.05
+  done
+  grep -q '^echo_server: accept: Too many open files$' "$server_err" || fail "no word of it: $(cat "$server_err")"
+  local before after
+  before=$(awk '{print $14 + $15}' "/proc/$server_pid/stat")
+  sleep 1
+  after=$(awk '{print $14 + $15}' "/proc/$server_pid/stat")
+  [ $((after - before)) -le 20 ] || fail "spins: $((after - before)) ticks in a second"
+  [ "$(wc -l <"$server_err")" -le 4 ] || fail "too many lines: $(wc -l <"$server_err")"
+  for i in $(seq $clients); do echo >&9; done
+  for _ in $(seq 400); do
+    local served=0
+    for i in $(seq $clients); do [ "$(cat out.$i)" = "client $i" ] && served=$((served + 1)); done
+    [ $served = $clients ] && break
+    sleep 0.05
+  done
+  exec 9>&-
+  [ $served = $clients ] || fail "served only $served"
+  stop_server "$server_pid"
+}
+
+run_tests

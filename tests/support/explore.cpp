@@ -1,0 +1,502 @@
+// The checked longjmp refuses to jump to a stack further up.
+#undef _FORTIFY_SOURCE
+
+#include "explore.hpp"
+
+#include <gtest/gtest.h>
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string_view>
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WEFT_MODEL_ASAN 1
+#elif __has_feature(thread_sanitizer)
+#define WEFT_MODEL_TSAN 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define WEFT_MODEL_ASAN 1
+#elif defined(__SANITIZE_THREAD__)
+#define WEFT_MODEL_TSAN 1
+#endif
+#ifdef WEFT_MODEL_ASAN
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+#ifdef WEFT_MODEL_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+
+namespace weft::model {
+namespace {
+
+constexpr std::size_t max_actors = 8;
+constexpr std::size_t stack_size = 256 * 1024;
+
+// A place to run on, which can be left and entered again: the main one, or an actor's.
+class coroutine {
+ public:
+  coroutine() = default;
+  coroutine(const coroutine&) = delete;
+  coroutine& operator=(const coroutine&) = delete;
+  ~coroutine() {
+#ifdef WEFT_MODEL_TSAN
+    if (stack_ != nullptr) __tsan_destroy_fiber(fiber_);
+#endif
+  }
+
+  void adopt_thread() {
+    entered_ = true;
+#ifdef WEFT_MODEL_TSAN
+    fiber_ = __tsan_get_current_fiber();
+#endif
+  }
+
+  // The next switch to it enters `entry`, whatever it was doing.
+  void prepare(void (*entry)()) {
+    if (stack_ == nullptr) {
+      stack_.reset(new char[stack_size]);
+    }
+#ifdef WEFT_MODEL_TSAN
+    if (fiber_ != nullptr) __tsan_destroy_fiber(fiber_);
+    fiber_ = __tsan_create_fiber(0);
+#endif
+#ifdef WEFT_MODEL_ASAN
+    __asan_unpoison_memory_region(stack_.get(), stack_size);  // of frames that were dropped
+#endif
+    bottom_ = stack_.get();
+    size_ = stack_size;
+    entered_ = false;
+    getcontext(&context_);
+    context_.uc_stack.ss_sp = stack_.get();
+    context_.uc_stack.ss_size = stack_size;
+    context_.uc_link = nullptr;
+    makecontext(&context_, entry, 0);
+  }
+
+  // arrived is the first thing on a coroutine that was just entered for the first time.
+  static void arrived(coroutine& from) {
+#ifdef WEFT_MODEL_ASAN
+    __sanitizer_finish_switch_fiber(nullptr, &from.bottom_, &from.size_);
+#endif
+    (void)from;
+  }
+
+  __attribute__((noinline, no_sanitize("thread"))) static void change(coroutine& from, coroutine& to) {
+#ifdef WEFT_MODEL_TSAN
+    __tsan_switch_to_fiber(to.fiber_, 0);
+#endif
+#ifdef WEFT_MODEL_ASAN
+    void* fake_stack = nullptr;
+    __sanitizer_start_switch_fiber(&fake_stack, to.bottom_, to.size_);
+#endif
+#if defined(WEFT_MODEL_ASAN) || defined(WEFT_MODEL_TSAN)
+    swapcontext(&from.context_, &to.context_);
+#else
+    // swapcontext would make a system call each time.
+    if (_setjmp(from.jump_) == 0) {
+      if (to.entered_) _longjmp(to.jump_, 1);
+      to.entered_ = true;
+      setcontext(&to.context_);
+    }
+#endif
+#ifdef WEFT_MODEL_ASAN
+    __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
+#endif
+  }
+
+ private:
+  ucontext_t context_{};
+  jmp_buf jump_{};
+  bool entered_ = false;
+  std::unique_ptr<char[]> stack_;
+  const void* bottom_ = nullptr;
+  std::size_t size_ = 0;
+#ifdef WEFT_MODEL_TSAN
+  void* fiber_ = nullptr;
+#endif
+};
+
+using actor_set = std::uint8_t;
+constexpr actor_set only(std::size_t actor) { return static_cast<actor_set>(1u << actor); }
+constexpr bool contains(actor_set set, std::size_t actor) { return (set >> actor & 1) != 0; }
+
+// Whether the order of the two accesses can make a difference.
+bool dependent(const access& a, const access& b) {
+  if (a.reads_all || b.reads_all) return a.reads_all ? b.writes : a.writes;
+  return a.object == b.object && (a.writes || b.writes);
+}
+
+// For each actor, how many of the run's steps (a prefix: 1 + index of the last) happened before.
+using clock_vector = std::array<std::uint32_t, max_actors>;
+void join(clock_vector& a, const clock_vector& b) {
+  for (std::size_t i = 0; i < max_actors; ++i) a[i] = std::max(a[i], b[i]);
+}
+
+// One decision of the current path: a state of the program, and the step that was chosen there.
+struct node {
+  std::uint8_t chosen = 0;
+  actor_set enabled = 0;
+  actor_set asleep = 0;     // need not be run here: what follows was seen from an earlier branch
+  actor_set done = 0;       // run here in earlier runs
+  actor_set backtrack = 0;  // have to be run here
+  std::array<access, max_actors> pending{};
+  clock_vector clock{};  // of the chosen step
+};
+
+struct event {
+  std::uint8_t actor;
+  access what;
+  std::uint64_t before = 0;
+  std::uint64_t after = 0;
+};
+
+class explorer {
+ public:
+  explorer(const program& p, const options& o) : program_(p), options_(o), count_(p.names.size()) {}
+
+  outcome run();
+
+  // Called by actors.
+  void before_access(const access& a);
+  void after_access(std::uint64_t before, std::uint64_t after) {
+    if (inside_ && !peeking_ && !trace_.empty()) trace_.back().before = before, trace_.back().after = after;
+  }
+  std::uint32_t next_object() { return ++objects_; }
+
+ private:
+  enum class phase { idle, starting, stepping };
+  struct actor_state {
+    coroutine stack;
+    bool prepared = false;  // its coroutine waits at the top of its loop
+    bool finished = false;
+    access pending{};
+    clock_vector clock{};
+  };
+
+  static void actor_main();
+  void run_once();
+  bool next_path();
+  // decide picks the actor of the next step, or none at the end of the run.
+  bool decide(std::size_t& next);
+  void decide_new(std::size_t& next);
+  void find_races(std::size_t last);
+  void add_backtrack(node& at, std::size_t index, std::size_t actor);
+  void switch_from(coroutine& from, std::size_t actor) {
+    current_ = actor;
+    inside_ = true;
+    coroutine::change(from, actors_[actor].stack);
+  }
+  void leave_run(coroutine& from) {
+    inside_ = false;
+    coroutine::change(from, main_);
+  }
+  actor_set enabled_actors();
+  void fail(std::string_view what);
+  std::string describe(const event& e, std::size_t number) const;
+
+  const program& program_;
+  const options& options_;
+  const std::size_t count_;
+  outcome outcome_;
+  coroutine main_;
+  std::array<actor_state, max_actors> actors_;
+  std::vector<node> path_;
+  std::vector<event> trace_;
+  std::size_t depth_ = 0;  // steps of this run so far
+  std::size_t current_ = 0;
+  std::uint32_t objects_ = 0;
+  phase phase_ = phase::idle;
+  bool inside_ = false;     // an actor is running
+  bool peeking_ = false;    // a predicate is evaluated: no step
+  bool redundant_ = false;  // the rest of this run repeats another one
+};
+
+// One exploration at a time in a process: models are not run from several threads at once.
+explorer* active = nullptr;
+std::uint32_t objects_outside = 1u << 31;
+
+void explorer::actor_main() {
+  coroutine::arrived(active->main_);
+  for (;;) {
+    explorer& self = *active;
+    const std::size_t me = self.current_;
+    actor_state& mine = self.actors_[me];
+    self.program_.run_actor(me);
+    mine.finished = true;
+    mine.prepared = true;
+    std::size_t next = 0;
+    if (self.phase_ == phase::stepping && self.decide(next)) {
+      self.switch_from(mine.stack, next);
+    } else {
+      self.leave_run(mine.stack);
+    }
+  }
+}
+
+void explorer::before_access(const access& a) {
+  if (!inside_ || peeking_) return;
+  const std::size_t me = current_;
+  actors_[me].pending = a;
+  if (phase_ == phase::starting) {
+    leave_run(actors_[me].stack);
+  } else {
+    std::size_t next = 0;
+    if (!decide(next)) {
+      leave_run(actors_[me].stack);
+    } else if (next != me) {
+      switch_from(actors_[me].stack, next);
+    }
+  }
+}
+
+actor_set explorer::enabled_actors() {
+  actor_set enabled = 0;
+  peeking_ = true;
+  for (std::size_t i = 0; i < count_; ++i) {
+    const access& a = actors_[i].pending;
+    if (!actors_[i].finished && (a.possible == nullptr || a.possible(a.condition))) enabled |= only(i);
+  }
+  peeking_ = false;
+  return enabled;
+}
+
+bool explorer::decide(std::size_t& next) {
+  if (!outcome_.failure.empty()) return false;
+  const actor_set enabled = enabled_actors();
+  if (enabled == 0) {
+    if (options_.may_sleep) {
+      // Those who sleep might have gone on before the last step.
+      if (options_.reduce && !redundant_ && depth_ > 0 && depth_ == path_.size()) find_races(path_[depth_ - 1].chosen);
+      return false;
+    }
+    for (std::size_t i = 0; i < count_; ++i) {
+      if (!actors_[i].finished) {
+        fail("deadlock");
+        break;
+      }
+    }
+    return false;
+  }
+  if (depth_ == options_.max_steps) {
+    fail("the run does not end");
+    return false;
+  }
+  if (redundant_) {
+    next = contains(enabled, current_) ? current_ : static_cast<std::size_t>(std::countr_zero(enabled));
+  } else if (depth_ < path_.size()) {
+    const node& n = path_[depth_];
+    next = n.chosen;
+    const access& a = actors_[next].pending;
+    if (n.enabled != enabled || n.pending[next].object != a.object || n.pending[next].writes != a.writes) {
+      fail("an actor did not do the same again: actors share something that is no model::atomic");
+      return false;
+    }
+  } else {
+    node& n = path_.emplace_back();
+    n.enabled = enabled;
+    for (std::size_t i = 0; i < count_; ++i) n.pending[i] = actors_[i].pending;
+    decide_new(next);
+  }
+  if (!redundant_) actors_[next].clock = path_[depth_].clock;
+  trace_.push_back({static_cast<std::uint8_t>(next), actors_[next].pending});
+  ++depth_;
+  return true;
+}
+
+// The state was not seen before: find out what has to be tried at earlier ones, and what to do here.
+void explorer::decide_new(std::size_t& next) {
+  if (options_.reduce && depth_ > 0) {
+    const node& before = path_[depth_ - 1];
+    for (std::size_t i = 0; i < count_; ++i) {
+      if (contains(before.asleep | before.done, i) && !dependent(before.pending[i], before.pending[before.chosen])) {
+        path_[depth_].asleep |= only(i);
+      }
+    }
+    find_races(before.chosen);
+  }
+  node& n = path_[depth_];
+  const actor_set candidates = n.enabled & static_cast<actor_set>(~n.asleep);
+  if (candidates == 0) {
+    redundant_ = true;
+    path_.pop_back();
+    next = static_cast<std::size_t>(std::countr_zero(n.enabled));
+    return;
+  }
+  next = contains(candidates, current_) ? current_ : static_cast<std::size_t>(std::countr_zero(candidates));
+  n.chosen = static_cast<std::uint8_t>(next);
+  n.backtrack = options_.reduce ? only(next) : n.enabled;
+  // The step happens after all earlier ones that it depends on.
+  n.clock = actors_[next].clock;
+  for (std::size_t i = depth_; options_.reduce && i-- > 0;) {
+    const node& earlier = path_[i];
+    if (i >= n.clock[earlier.chosen] && dependent(earlier.pending[earlier.chosen], n.pending[next])) {
+      join(n.clock, earlier.clock);
+    }
+  }
+  n.clock[next] = static_cast<std::uint32_t>(depth_ + 1);
+}
+
+// Two steps race if they are dependent and nothing orders them: then the later one must also be tried first. Only
+// `last` has a new access pending; for the others, only the newest step is new.
+void explorer::find_races(std::size_t last) {
+  for (std::size_t actor = 0; actor < count_; ++actor) {
+    if (actors_[actor].finished) continue;
+    const access& a = actors_[actor].pending;
+    const std::size_t oldest = actor == last ? 0 : depth_ - 1;
+    for (std::size_t i = depth_; i-- > oldest;) {
+      node& n = path_[i];
+      if (n.chosen == actor || i < actors_[actor].clock[n.chosen] || !dependent(n.pending[n.chosen], a)) continue;
+      add_backtrack(n, i, actor);
+      break;
+    }
+  }
+}
+
+void explorer::add_backtrack(node& at, std::size_t index, std::size_t actor) {
+  // Whoever stepped since and happened before the actor's access leads to it as well as the actor itself.
+  actor_set leading = contains(at.enabled, actor) ? only(actor) : actor_set{0};
+  for (std::size_t i = index + 1; leading == 0 && i < depth_; ++i) {
+    const std::size_t other = path_[i].chosen;
+    if (contains(at.enabled, other) && i < actors_[actor].clock[other]) leading |= only(other);
+  }
+  if (leading == 0) {
+    at.backtrack |= at.enabled;
+  } else if ((at.backtrack & leading) == 0) {
+    at.backtrack |= leading;
+  }
+}
+
+bool explorer::next_path() {
+  while (!path_.empty()) {
+    node& n = path_.back();
+    n.done |= only(n.chosen);
+    const actor_set open = n.backtrack & n.enabled & static_cast<actor_set>(~(n.done | n.asleep));
+    if (open != 0) {
+      const auto next = static_cast<std::size_t>(std::countr_zero(open));
+      // Its clock is computed as for a new node: the path up to here is unchanged.
+      n.chosen = static_cast<std::uint8_t>(next);
+      clock_vector clock{};
+      for (std::size_t i = path_.size() - 1; i-- > 0;) {
+        const node& earlier = path_[i];
+        if (earlier.chosen == next || dependent(earlier.pending[earlier.chosen], n.pending[next])) {
+          join(clock, earlier.clock);
+        }
+      }
+      clock[next] = static_cast<std::uint32_t>(path_.size());
+      n.clock = clock;
+      return true;
+    }
+    path_.pop_back();
+  }
+  return false;
+}
+
+void explorer::run_once() {
+  trace_.clear();
+  depth_ = 0;
+  objects_ = 0;
+  redundant_ = false;
+  program_.make();
+  phase_ = phase::starting;
+  for (std::size_t i = 0; i < count_; ++i) {
+    actor_state& a = actors_[i];
+    if (!a.prepared) a.stack.prepare(actor_main);
+    a.prepared = false;
+    a.finished = false;
+    a.clock = {};
+    switch_from(main_, i);
+  }
+  phase_ = phase::stepping;
+  current_ = 0;
+  std::size_t next = 0;
+  if (decide(next)) switch_from(main_, next);
+  phase_ = phase::idle;
+  outcome_.steps += depth_;
+  if (outcome_.failure.empty()) {
+    const std::string complaint = program_.check();
+    if (!complaint.empty()) fail(complaint);
+  }
+  program_.destroy();
+}
+
+outcome explorer::run() {
+  if (count_ == 0 || count_ > max_actors) {
+    outcome_.failure = "wrong number of actors";
+    return outcome_;
+  }
+  main_.adopt_thread();
+  explorer* const outer = std::exchange(active, this);
+  do {
+    if (outcome_.runs + outcome_.redundant == options_.max_runs) {
+      outcome_.failure = "not exhaustive: max_runs = " + std::to_string(options_.max_runs) + " reached";
+      break;
+    }
+    run_once();
+    ++(redundant_ ? outcome_.redundant : outcome_.runs);
+  } while (outcome_.failure.empty() && next_path());
+  active = outer;
+  return outcome_;
+}
+
+std::string explorer::describe(const event& e, std::size_t number) const {
+  char where[32] = "";
+  const auto offset = static_cast<const char*>(e.what.address) - static_cast<const char*>(program_.state);
+  if (e.what.reads_all) {
+    where[0] = 0;
+  } else if (offset >= 0 && static_cast<std::size_t>(offset) < program_.state_size) {
+    std::snprintf(where, sizeof where, "state+%td", offset);
+  } else {
+    std::snprintf(where, sizeof where, "word %u", e.what.object);
+  }
+  char values[64] = "";
+  if (number != 0 && !e.what.reads_all) {
+    if (e.before == e.after) {
+      std::snprintf(values, sizeof values, "%#llx", static_cast<unsigned long long>(e.before));
+    } else {
+      std::snprintf(values, sizeof values, "%#llx -> %#llx", static_cast<unsigned long long>(e.before),
+                    static_cast<unsigned long long>(e.after));
+    }
+  }
+  std::string_view file = e.what.at.file;
+  if (const auto slash = file.rfind('/'); slash != std::string_view::npos) file.remove_prefix(slash + 1);
+  char text[256];
+  std::snprintf(text, sizeof text, "  %4s  %-12s %-10s %-12s %-24s %.*s:%d\n",
+                number != 0 ? std::to_string(number).c_str() : "-", program_.names[e.actor], e.what.name, where, values,
+                static_cast<int>(file.size()), file.data(), e.what.at.line);
+  return text;
+}
+
+void explorer::fail(std::string_view what) {
+  outcome_.failure =
+      std::string(what) + "\nschedule of run " + std::to_string(outcome_.runs + outcome_.redundant + 1) + ":\n";
+  for (std::size_t i = 0; i < trace_.size(); ++i) outcome_.failure += describe(trace_[i], i + 1);
+  for (std::size_t i = 0; i < count_; ++i) {
+    if (actors_[i].finished) continue;
+    outcome_.failure += describe({static_cast<std::uint8_t>(i), actors_[i].pending}, 0);
+  }
+}
+
+}  // namespace
+
+void announce(const access& a) {
+  if (active != nullptr) active->before_access(a);
+}
+void record(std::uint64_t before, std::uint64_t after) {
+  if (active != nullptr) active->after_access(before, after);
+}
+std::uint32_t next_object() { return active != nullptr ? active->next_object() : ++objects_outside; }
+
+outcome search(const program& p, const options& o) { return explorer(p, o).run(); }
+
+void report(const outcome& found) {
+  if (!found.failure.empty()) ADD_FAILURE() << found.failure;
+}
+
+}  // namespace weft::model
