@@ -42,12 +42,12 @@ struct settings {
   std::uint64_t most_size = 0;
 };
 
-// Bytes on their way through the server, of one connection: few enough for the buffers of its sockets, so that one fiber
-// can write and read in turn.
+// Bytes on their way through the server, of one connection: few enough for the buffers of its sockets, so that one
+// fiber can write and read in turn.
 constexpr std::size_t window = 64 * 1024;
 
-// The bytes that a connection sends: random ones, from a table that all connections walk round, each from a place of its
-// own. A byte that is wrong, lost, doubled, moved or another connection's shows at once.
+// The bytes that a connection sends: random ones, from a table that all connections walk round, each from a place of
+// its own. A byte that is wrong, lost, doubled, moved or another connection's shows at once.
 class byte_stream {
  public:
   explicit byte_stream(std::uint64_t seed) : start_(seed * 0x9e3779b97f4a7c15 % period) {}
@@ -72,7 +72,8 @@ class byte_stream {
   std::uint64_t start_;
 };
 
-// The sizes of a connection's messages. Two with the same seed give the same, so that sender and receiver need not talk.
+// The sizes of a connection's messages. Two with the same seed give the same, so that sender and receiver need not
+// talk.
 class sizes {
  public:
   sizes(const settings& s, std::uint64_t seed) : least_(s.least_size), most_(s.most_size), random_(seed) {}
@@ -181,8 +182,8 @@ struct client {
     }
   }
 
-  // Open loop: requests are sent at their times, whatever the answers do, and a latency counts from the time at which its
-  // request should have been sent. A server that stalls pays for everyone whom it kept waiting.
+  // Open loop: requests are sent at their times, whatever the answers do, and a latency counts from the time at which
+  // its request should have been sent. A server that stalls pays for everyone whom it kept waiting.
   void run_open(time_point start, time_point end_time) {
     const std::chrono::duration<double> interval(options.connections / options.rate);
     const auto time_of = [&](std::uint64_t i) {
@@ -367,7 +368,5 @@ int main(int argc, char** argv) {
   support::raise_descriptor_limit();
 
   support::stop_signals signals;
-  return support::report_errors("echo_load", [&] {
-    return weft::run([&] { return load(s, signals); }, options);
-  });
+  return support::report_errors("echo_load", [&] { return weft::run([&] { return load(s, signals); }, options); });
 }

@@ -1,5 +1,5 @@
-// An application that has a main loop and threads of its own, and runs fibers beside them. The model belongs to the main
-// thread, as in a program with windows; fibers serve the network; plain threads use both.
+// An application that has a main loop and threads of its own, and runs fibers beside them. The model belongs to the
+// main thread, as in a program with windows; fibers serve the network; plain threads use both.
 #include "support/flags.hpp"
 #include "support/stop_signals.hpp"
 
@@ -18,8 +18,8 @@
 
 namespace {
 
-// The application's own loop: anybody posts, the main thread runs. It knows nothing of fibers. Its std::mutex is no danger
-// to them, since nobody suspends while holding it.
+// The application's own loop: anybody posts, the main thread runs. It knows nothing of fibers. Its std::mutex is no
+// danger to them, since nobody suspends while holding it.
 class main_loop {
  public:
   void post(std::function<void()> task) {
@@ -56,8 +56,8 @@ struct application {
   main_loop loop;
   std::uint64_t sum = 0;  // the model: touched by the main thread only
 
-  weft::mutex mutex;                               // for fibers and plain threads alike
-  std::map<std::uint16_t, unsigned> requests_of;   // by the client's port; guarded by mutex
+  weft::mutex mutex;                              // for fibers and plain threads alike
+  std::map<std::uint16_t, unsigned> requests_of;  // by the client's port; guarded by mutex
 };
 
 // Fiber to main loop and back: the answer wakes the fiber, and meanwhile its thread runs others.
@@ -104,9 +104,8 @@ int run_application(unsigned clients, unsigned requests, const weft::runtime_opt
     const auto inside = fibers.enter();
     return weft::net::listen_tcp("127.0.0.1:0");
   }();
-  auto server = fibers.spawn([&] {
-    weft::net::serve(listener, [&app](weft::net::tcp_conn conn) { serve_client(app, std::move(conn)); });
-  });
+  auto server = fibers.spawn(
+      [&] { weft::net::serve(listener, [&app](weft::net::tcp_conn conn) { serve_client(app, std::move(conn)); }); });
 
   weft::wait_group working;
   std::vector<std::thread> threads;

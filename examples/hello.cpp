@@ -9,7 +9,9 @@
 
 int main(int argc, char** argv) {
   std::vector<std::string> names;
-  support::flags("hello", "starts a fiber for each name, which returns a greeting.").rest("NAME", names).parse(argc, argv);
+  support::flags("hello", "starts a fiber for each name, which returns a greeting.")
+      .rest("NAME", names)
+      .parse(argc, argv);
   if (names.empty()) names = {"warp", "weft"};
 
   return weft::run([&] {

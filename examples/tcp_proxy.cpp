@@ -18,8 +18,8 @@ namespace {
 using weft::net::shutdown_side;
 using weft::net::tcp_conn;
 
-// Copies until one side ends or breaks. What breaks on one side breaks on the other: both are reset, which ends the fiber
-// that copies the other way, too.
+// Copies until one side ends or breaks. What breaks on one side breaks on the other: both are reset, which ends the
+// fiber that copies the other way, too.
 void copy(tcp_conn& from, tcp_conn& to) {
   std::array<std::byte, 16 * 1024> buffer;
   std::error_code error;
@@ -80,7 +80,8 @@ int main(int argc, char** argv) {
           reports.on_connection_error = [](const weft::net::endpoint& peer, const std::system_error& error) {
             std::fprintf(stderr, "tcp_proxy: client %s: %s\n", peer.to_string().c_str(), error.what());
           };
-          weft::net::serve(listener, [&target](tcp_conn client) { relay(std::move(client), target); }, reports);
+          weft::net::serve(
+              listener, [&target](tcp_conn client) { relay(std::move(client), target); }, reports);
         },
         options);
   });

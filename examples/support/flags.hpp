@@ -31,12 +31,11 @@ class flags {
 
   template <class Number>
   flags& number(std::string name, std::string value_name, std::string help, Number& value, Number least, Number most) {
-    return add(std::move(name), std::move(value_name), std::move(help),
-               [&value, least, most](std::string_view given) {
-                 const char* const end = given.data() + given.size();
-                 const auto [stop, error] = std::from_chars(given.data(), end, value);
-                 return error == std::errc() && stop == end && value >= least && value <= most;
-               });
+    return add(std::move(name), std::move(value_name), std::move(help), [&value, least, most](std::string_view given) {
+      const char* const end = given.data() + given.size();
+      const auto [stop, error] = std::from_chars(given.data(), end, value);
+      return error == std::errc() && stop == end && value >= least && value <= most;
+    });
   }
 
   // What stands without a name before it.

@@ -34,8 +34,8 @@ descriptor::accepted outcome(long r) noexcept {
 
 // The first try needs no direction: while connections are queued, acceptors don't wait for one another. It doesn't
 // reset, since the edge it would forget belongs to whoever has the read lock. Who finds the queue empty takes the
-// read lock, and then one edge for many connections is enough: whoever gets one leaves the lock, and that wakes the next,
-// who tries before it parks.
+// read lock, and then one edge for many connections is enough: whoever gets one leaves the lock, and that wakes the
+// next, who tries before it parks.
 descriptor::accepted descriptor::accept(sockaddr* peer, unsigned* peer_size) noexcept {
   open_file& file = open_file::of(*this);
   if (sched::stop_requested()) return {-1, canceled};
@@ -63,8 +63,8 @@ descriptor::accepted descriptor::accept(sockaddr* peer, unsigned* peer_size) noe
   return result;
 }
 
-// Writability alone proves nothing: it may be the echo of the number's former owner, or of the registration. Connected is
-// what has no pending error and a peer. No reset, as no system call precedes the wait.
+// Writability alone proves nothing: it may be the echo of the number's former owner, or of the registration. Connected
+// is what has no pending error and a peer. No reset, as no system call precedes the wait.
 int descriptor::finish_connect() noexcept {
   open_file& file = open_file::of(*this);
   if (sched::stop_requested()) return canceled;

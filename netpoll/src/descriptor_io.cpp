@@ -19,8 +19,8 @@ namespace {
 
 constexpr std::size_t max_buffers = 1024;  // UIO_MAXIOV
 
-// begin_read begins a read: by reset, or, if the socket was empty after the last one, by waiting at once. The wait takes
-// the same look at deadline and close as reset does, but forgets no edge: that edge is what it is waiting for.
+// begin_read begins a read: by reset, or, if the socket was empty after the last one, by waiting at once. The wait
+// takes the same look at deadline and close as reset does, but forgets no edge: that edge is what it is waiting for.
 // REQUIRES: the read lock is held.
 int begin_read(open_file& file) noexcept {
   poll_desc& pd = *file.pd;
@@ -116,8 +116,8 @@ struct cursor {
   }
 };
 
-// send_from sends some of what is left. Whole buffers go out straight from the caller's array; only behind a partly sent
-// or oversized one a few are copied.
+// send_from sends some of what is left. Whole buffers go out straight from the caller's array; only behind a partly
+// sent or oversized one a few are copied.
 long send_from(const open_file& file, const cursor& c) noexcept {
   constexpr std::size_t few = 16;
   if (c.offset == 0 && c.at->iov_len <= max_transfer) {
@@ -176,9 +176,7 @@ io_result descriptor::readv(const iovec* buffers, std::size_t n) noexcept {
   while (used < n && used < max_buffers && buffers[used].iov_len <= max_transfer - asked) {
     asked += buffers[used++].iov_len;
   }
-  return read_loop(file, asked, [&]() noexcept {
-    return sys_call(::readv, file.fd, buffers, static_cast<int>(used));
-  });
+  return read_loop(file, asked, [&]() noexcept { return sys_call(::readv, file.fd, buffers, static_cast<int>(used)); });
 }
 
 io_result descriptor::write(const void* data, std::size_t size) noexcept {

@@ -37,9 +37,9 @@ constexpr sched::nanotime longest_wait = 1'000'000'000 * ns_per_ms;
 // Ownership  The winner of 0 -> 1 writes; losers rely on that write. Only a poll with a delay drains: to one without
 //            delay the event is somebody else's, and the level-triggered eventfd shows it again.
 // Invariants I1 1 => the eventfd is readable, soon will be, or its event is in the hands of a poll with a delay
-// Orderings  O1 a break lost between draining and the store of 0 is absorbed by the netpoll that is returning: its caller
-//               looks through every queue and timer again before it sleeps. seq_cst on both sides puts whatever the
-//               breaker published before its CAS in front of that look.
+// Orderings  O1 a break lost between draining and the store of 0 is absorbed by the netpoll that is returning:
+//               its caller looks through every queue and timer again before it sleeps. seq_cst on both sides puts
+//               whatever the breaker published before its CAS in front of that look.
 // Not here   who has to be woken for what (the scheduler)
 class epoll_poller final : public poller {
  public:

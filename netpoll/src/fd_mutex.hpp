@@ -20,8 +20,8 @@ struct lock_result {
 
 enum class entry : std::uint8_t { fresh, referenced };
 
-// basic_fd_mutex lets one reader and one writer in at a time, counts everybody inside, and says who is the last to leave
-// after the close. Thread-safe. Atomic and Queue are stand-ins under the model tests. Lifetime: its descriptor's.
+// basic_fd_mutex lets one reader and one writer in at a time, counts everybody inside, and says who is the last to
+// leave after the close. Thread-safe. Atomic and Queue are stand-ins under the model tests. Lifetime: its descriptor's.
 //
 // The descriptor's word
 // States     bit 0  closed      set by incref_and_close, for good
@@ -30,17 +30,18 @@ enum class entry : std::uint8_t { fresh, referenced };
 //            20 bits refs       calls inside: every lock holder, everybody in a queue, every incref
 //            20 bits rwaiters   of those queued for rlock, how many nobody has granted a wake yet
 //            20 bits wwaiters   likewise for wlock
-// Ownership  A reference keeps descriptor, slot and number; the one who takes refs of a closed word to 0 destroys them, and
-//            nobody else touches them any more. A grant belongs to whoever takes it from the queue.
+// Ownership  A reference keeps descriptor, slot and number; the one who takes refs of a closed word to 0 destroys them,
+//            and nobody else touches them any more. A grant belongs to whoever takes it from the queue.
 // Invariants I1 per direction: waiters + grants made and not used == calls between joining the queue and leaving it
-//            I2 lock free and somebody queued => a grant is under way: each unlock with waiters makes one, and who gets it
-//               takes the lock, or finds it taken (the holder's unlock makes the next)
+//            I2 lock free and somebody queued => a grant is under way: each unlock with waiters makes one, and who gets
+//               it takes the lock, or finds it taken (the holder's unlock makes the next)
 //            I3 once closed is set no lock and no reference is given out, and every queued call has a grant
 // Orderings  O1 unlocking releases, locking acquires: what the lock guards
 //            O2 dropping a reference releases, dropping the last acquires: destroying comes after all uses
 // Not here   waking whoever is parked on the gates (poll_desc::evict), the memory (open_file's owners)
 //
-// Unlike Go's, a queued call holds a reference: the queue must outlive whoever stands in it, and no collector sees to that.
+// Unlike Go's, a queued call holds a reference: the queue must outlive whoever stands in it, and nobody collects it
+// later.
 template <template <class> class Atomic = std::atomic, class Queue = lock_queue>
 class basic_fd_mutex {
  public:
@@ -49,8 +50,7 @@ class basic_fd_mutex {
     std::uint64_t old = state_.load(std::memory_order_relaxed);  // corrected by the CAS
     for (;;) {
       if ((old & closed_bit) != 0) return false;
-      if (state_.compare_exchange_weak(old, with_ref(old), std::memory_order_acquire,
-                                       std::memory_order_relaxed)) {
+      if (state_.compare_exchange_weak(old, with_ref(old), std::memory_order_acquire, std::memory_order_relaxed)) {
         return true;
       }
     }
@@ -116,7 +116,8 @@ class basic_fd_mutex {
       if ((old & d.lock) == 0 || (old & ref_mask) == 0) inconsistent("unlock", old);
       const bool grant = (old & field(d.wait)) != 0;
       const std::uint64_t next = (old & ~d.lock) - ref - (grant ? d.wait : 0);
-      if (!state_.compare_exchange_weak(old, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;  // O1
+      // O1
+      if (!state_.compare_exchange_weak(old, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
       if (grant) queue.release(1);
       return is_last(next);
     }
@@ -174,7 +175,8 @@ class basic_fd_mutex {
       if ((old & closed_bit) != 0) return {closed, decref()};
       const bool free = (old & d.lock) == 0;
       const std::uint64_t next = free ? old | d.lock : old - ref;
-      if (!state_.compare_exchange_weak(old, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;  // O2
+      // O2
+      if (!state_.compare_exchange_weak(old, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
       if (free) return {canceled, rwunlock(m, queue)};  // passes the grant on
       return {canceled, false};                         // the holder's unlock sees to the others
     }

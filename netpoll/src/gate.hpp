@@ -45,9 +45,9 @@ enum class unblock : std::uint8_t {
 template <template <class> class Atomic = std::atomic>
 class basic_gate {
  public:
-  // netpollblock waits for an edge: true, and the edge is used up; false, something was canceled or not clean. `clean()`
-  // is asked once between announcing and parking, and must be true to go on; `park()` suspends the caller with
-  // netpollblockcommit as its commit. Fatal if somebody waits here already.
+  // netpollblock waits for an edge: true, and the edge is used up; false, something was canceled or not clean.
+  // `clean()` is asked once between announcing and parking, and must be true to go on; `park()` suspends the caller
+  // with netpollblockcommit as its commit. Fatal if somebody waits here already.
   // REQUIRES: the direction's lock is held.
   template <class Clean, class Park>
   [[nodiscard]] bool netpollblock(Clean clean, Park park) noexcept {
@@ -76,7 +76,8 @@ class basic_gate {
   }
 
   // netpollblockcommit publishes the parked waiter. False: the announcement was answered meanwhile, it must not stay
-  // parked. After true the waiter may be running elsewhere: touch nothing of it, nor of what its descriptor keeps alive.
+  // parked. After true the waiter may be running elsewhere: touch nothing of it, nor of what its descriptor keeps
+  // alive.
   [[nodiscard]] bool netpollblockcommit(sched::waiter self) noexcept {
     std::uintptr_t expected = pdWait;
     // O2, release; failing needs nothing, the caller's exchange looks again
@@ -96,8 +97,9 @@ class basic_gate {
     }
   }
 
-  // withdraw is the cancel of a stop request: it is meant for `w` alone, and does nothing to another parked waiter. True: the
-  // caller owns w now. An announcement doesn't tell whose it is, so it is answered too; its announcer looks again.
+  // withdraw is the cancel of a stop request: it is meant for `w` alone, and does nothing to another parked waiter.
+  // True: the caller owns w now. An announcement doesn't tell whose it is, so it is answered too; its announcer looks
+  // again.
   [[nodiscard]] bool withdraw(sched::waiter w) noexcept {
     std::uintptr_t old = word_.load(std::memory_order_seq_cst);  // O1: the reason is the stop's flag here
     while (old == w.bits() || old == pdWait) {
@@ -114,7 +116,8 @@ class basic_gate {
     const std::uintptr_t old = word_.load(std::memory_order_seq_cst);  // O3
     if (old == pdNil) return;  // the usual case costs no store
     if (old != pdReady) {
-      sched::fatal("reset of a direction that somebody waits on (the gate holds %#lx)", static_cast<unsigned long>(old));
+      sched::fatal("reset of a direction that somebody waits on (the gate holds %#lx)",
+                   static_cast<unsigned long>(old));
     }
     // Not a CAS: a second edge in between is redundant like the first. seq_cst: what that edge noted before it found
     // pdReady is seen by the caller's next look at the summary.
@@ -122,9 +125,7 @@ class basic_gate {
   }
 
   // renew makes the gate of a recycled slot empty. False: somebody waits here, which cannot be. REQUIRES: no user yet.
-  [[nodiscard]] bool renew() noexcept {
-    return word_.exchange(pdNil, std::memory_order_seq_cst) <= pdReady;
-  }
+  [[nodiscard]] bool renew() noexcept { return word_.exchange(pdNil, std::memory_order_seq_cst) <= pdReady; }
 
   std::uintptr_t peek() const noexcept { return word_.load(std::memory_order_seq_cst); }
 

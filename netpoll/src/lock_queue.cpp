@@ -19,8 +19,8 @@ bool lock_queue::acquire(stoppable s, sched::wait_reason why) noexcept {
     if (s == stoppable::yes) sched::withdraw();
     return true;
   }
-  // A stop between announce and here looked for the node before it was linked; this is the second look. After it, remove
-  // finds the node.
+  // A stop between announce and here looked for the node before it was linked; this is the second look. After it,
+  // remove finds the node.
   if (s == stoppable::yes && sched::stop_requested()) remove(*this, mine.who);
   // A node that was unlinked already refuses the commit.
   sched::park({&lock_queue::park_commit, this, reinterpret_cast<std::uintptr_t>(&mine)}, why);

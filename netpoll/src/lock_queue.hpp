@@ -11,10 +11,10 @@ namespace weft::inline v0::poll {
 // Whether a stop of the calling fiber ends the wait.
 enum class stoppable : std::uint8_t { no, yes };
 
-// lock_queue counts grants: release makes one, acquire waits for one and uses it up. It is a semaphore, not a hand-over of
-// the lock: who got a grant tries the lock again.
-// Thread-safe. Lifetime: type-stable, part of a poll_desc, since a late stop request may still ask it to remove a waiter
-// that is long gone.
+// lock_queue counts grants: release makes one, acquire waits for one and uses it up. It is a semaphore, not a hand-over
+// of the lock: who got a grant tries the lock again.
+// Thread-safe. Lifetime: type-stable, part of a poll_desc, since a late stop request may still ask it for a waiter that
+// is gone.
 class lock_queue : public sched::cancel_site {
  public:
   lock_queue() noexcept : sched::cancel_site{&lock_queue::remove} {}

@@ -16,9 +16,9 @@
 namespace weft::inline v0::poll {
 
 // open_file is one file: its number, its registration, its locks.
-// Thread-safe. Lifetime: two owners at first, the handle and "open". A closer that waits is one more. The number and the
-// registration last until the last reference of the closed fd_mutex is dropped (destroy), which drops "open" as well;
-// every call in flight has such a reference, so nothing else is counted on the way of a read.
+// Thread-safe. Lifetime: two owners at first, the handle and "open". A closer that waits is one more. The number and
+// the registration last until the last reference of the closed fd_mutex is dropped (destroy), which drops "open" as
+// well; every call in flight has such a reference, so nothing else is counted on the way of a read.
 //
 // The released word
 // States     0  the number is open    1  released, for good    waiter  the closer that waits for 1
@@ -43,7 +43,8 @@ struct open_file final : descriptor {
 
   // begin_close refuses later calls and wakes the present ones. The caller has a reference if it returns true.
   [[nodiscard]] bool begin_close() noexcept;
-  // destroy releases the number; the result of close(2). REQUIRES: the last reference of the closed mutex was just dropped.
+  // destroy releases the number; the result of close(2). REQUIRES: the last reference of the closed mutex was just
+  // dropped.
   int destroy() noexcept;
   void wait_released() noexcept;
   void drop_owner() noexcept;
@@ -68,7 +69,7 @@ struct open_file final : descriptor {
   fd_mutex mutex;
 
   // Guarded by the read lock of mutex
-  bool drained = false;  // the last read was short: the socket was empty, and whatever came since made an edge
+  bool drained = false;    // the last read was short: the socket was empty, and whatever came since made an edge
   bool may_drain = false;  // short reads mean that; false for all but plain TCP
 
   // Somebody outside had the number and may have changed what a short read means; checked before the next is trusted.

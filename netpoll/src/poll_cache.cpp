@@ -12,7 +12,7 @@ namespace weft::inline v0::poll {
 poll_cache::~poll_cache() {
   for (std::uint32_t i = 0; i < carved_; ++i) slot(i)->~poll_desc();
   for (auto& chunk : chunks_) {
-    ::operator delete(chunk.load(std::memory_order_relaxed), std::align_val_t{alignof(poll_desc)});
+    ::operator delete (chunk.load(std::memory_order_relaxed), std::align_val_t{alignof(poll_desc)});
   }
 }
 
@@ -33,8 +33,8 @@ poll_desc* poll_cache::alloc() noexcept {
     const auto k = static_cast<std::size_t>(std::bit_width((std::uint64_t{carved_} + first_chunk) / first_chunk) - 1);
     if (k < max_chunks && chunks_[k].load(std::memory_order_relaxed) == nullptr) {
       // Under the lock, because it happens once per doubling.
-      void* memory = ::operator new((std::size_t{first_chunk} << k) * sizeof(poll_desc),
-                                    std::align_val_t{alignof(poll_desc)}, std::nothrow);
+      void* memory = ::operator new ((std::size_t{first_chunk} << k) * sizeof(poll_desc),
+                                     std::align_val_t{alignof(poll_desc)}, std::nothrow);
       chunks_[k].store(static_cast<poll_desc*>(memory), std::memory_order_release);  // pairs with slot
     }
     if (k < max_chunks && chunks_[k].load(std::memory_order_relaxed) != nullptr) {
@@ -47,8 +47,8 @@ poll_desc* poll_cache::alloc() noexcept {
   return pd;
 }
 
-// free ends the slot's generation, then gives the slot back. The new generation is published: it shuts out a poller that
-// compared the old one just before.
+// free ends the slot's generation, then gives the slot back. The new generation is published: it shuts out a poller
+// that compared the old one just before.
 void poll_cache::free(poll_desc& pd) noexcept {
   pd.lock.lock();
   pd.in_use = false;
@@ -75,7 +75,8 @@ poll_desc* poll_cache::open(int fd, int& error) noexcept {
   if (!pd->rg.renew() || !pd->wg.renew()) sched::fatal("poll_desc: a free slot has a waiter");
   pd->fd = fd;
   pd->in_use = true;
-  // shutdown sets the flag, then visits every slot under its lock: either it finds this one in use, or we find the flag.
+  // shutdown sets the flag, then visits every slot under its lock: either it finds this one in use, or we find the
+  // flag.
   pd->closing = down_.load(std::memory_order_seq_cst);
   const bool refused = pd->closing;
   ++pd->rseq;

@@ -38,8 +38,8 @@ int poll_desc::reset(mode m) noexcept {
   return error;
 }
 
-// netpollblockcommit parks: the announcement becomes the waiter. Counting first errs on the safe side, and after the gate
-// has the waiter nothing here may be touched, the count included: the waiter may have closed all of it.
+// netpollblockcommit parks: the announcement becomes the waiter. Counting first errs on the safe side, and after the
+// gate has the waiter nothing here may be touched, the count included: the waiter may have closed all of it.
 bool poll_desc::netpollblockcommit(sched::waiter self, void* object, std::uintptr_t word) noexcept {
   auto& pd = *static_cast<poll_desc*>(object);
   pd.home.raise_waiters();
@@ -54,7 +54,8 @@ int poll_desc::wait(mode m) noexcept {
     if (const int error = netpollcheckerr(m); error != ok) return error;
     if (!sched::announce(stop_of(m))) return canceled;
     const bool ready = gate_of(m).netpollblock(
-        // The look that closes the race with close, deadline and stop: each first states its reason, then asks the gate.
+        // The look that closes the race with close, deadline and stop: each first states its reason, then asks the
+        // gate.
         [&]() noexcept { return netpollcheckerr(m) == ok && !sched::stop_requested(); },
         [&]() noexcept {
           sched::park({&poll_desc::netpollblockcommit, this, static_cast<std::uintptr_t>(m)}, why);
@@ -68,9 +69,9 @@ int poll_desc::wait(mode m) noexcept {
 }
 
 void poll_desc::publish_locked() noexcept {
-  info.publish((closing ? summary::closing : 0) | (rd < 0 ? summary::read_expired : 0) |
-                   (wd < 0 ? summary::write_expired : 0),
-               fdseq.load(std::memory_order_relaxed));  // written under the same lock
+  info.publish(
+      (closing ? summary::closing : 0) | (rd < 0 ? summary::read_expired : 0) | (wd < 0 ? summary::write_expired : 0),
+      fdseq.load(std::memory_order_relaxed));  // written under the same lock
 }
 
 void poll_desc::cancel_and_unlock(bool readers, bool writers) noexcept {

@@ -81,7 +81,7 @@ struct alignas(64) poll_desc {
   sched::spin_lock lock;
   bool in_use = false;
   bool closing = true;
-  bool rrun = false;       // rt was armed and not stopped; stays true when it fires
+  bool rrun = false;  // rt was armed and not stopped; stays true when it fires
   bool wrun = false;
   std::uint32_t rseq = 0;  // generations of the deadlines: a shot with an older one is void
   std::uint32_t wseq = 0;
@@ -101,8 +101,8 @@ struct alignas(64) poll_desc {
   static bool netpollblockcommit(sched::waiter self, void* object, std::uintptr_t word) noexcept;
 };
 
-// netpollready tells the descriptor of an event: who waits on the directions is appended to `out`, the reader first. The
-// caller has compared fdseq; a slot that was recycled since gets a spurious edge, which its user survives.
+// netpollready tells the descriptor of an event: who waits on the directions is appended to `out`, the reader first.
+// The caller has compared fdseq; a slot that was recycled since gets a spurious edge, which its user survives.
 void netpollready(sched::ready_list& out, poll_desc& pd, bool readable, bool writable) noexcept;
 
 }  // namespace weft::inline v0::poll

@@ -43,7 +43,7 @@ class basic_summary {
   // publish stores the mirrors and the generation. REQUIRES: the poll_desc's lock is held.
   void publish(std::uint64_t mirrors, std::uint32_t fdseq) noexcept {
     const std::uint64_t fresh = mirrors | (std::uint64_t{fdseq} << generation_shift);
-    std::uint64_t old = word_.load(std::memory_order_relaxed);  // corrected by the CAS
+    std::uint64_t old = word_.load(std::memory_order_relaxed);                                  // corrected by the CAS
     while (!word_.compare_exchange_weak(old, fresh | (old & noted), std::memory_order_seq_cst,  // O1
                                         std::memory_order_relaxed)) {
     }

@@ -53,7 +53,8 @@ test_wrong_bytes_are_found() {
   local port=0 i
   for i in $(seq 20); do
     port=$((20000 + RANDOM % 10000))
-    socat "TCP-LISTEN:$port,bind=127.0.0.1,reuseaddr,fork" "SYSTEM:dd bs=1 status=none | dd bs=1 status=none conv=swab" 2>/dev/null &
+    socat "TCP-LISTEN:$port,bind=127.0.0.1,reuseaddr,fork" \
+      "SYSTEM:dd bs=1 status=none | dd bs=1 status=none conv=swab" 2>/dev/null &
     sleep 0.3
     kill -0 $! 2>/dev/null && break
   done

@@ -54,6 +54,53 @@ test_bad_addresses_are_named() {
   stop_server "$server_pid"
 }
 
+# covers F85 L162: what the system may say at any time is no error. Every other accept was aborted, every third call
+# of the rest was interrupted.
+test_aborted_and_interrupted_calls_are_repeated() {
+  command -v strace >/dev/null || { echo "skipped: no strace"; return 0; }
+  start_server "$bin/echo_server" --listen 127.0.0.1:0 --workers 2
+  strace -f -p "$server_pid" -o trace -e trace=accept4,read,sendto,epoll_wait \
+    -e inject=accept4:error=ECONNABORTED:when=1+2 -e inject=read,sendto,epoll_wait:error=EINTR:when=1+3 2>strace.err &
+  local strace_pid=$!
+  for _ in $(seq 100); do
+    grep -q attached strace.err && break
+    kill -0 $strace_pid 2>/dev/null || { echo "skipped: $(cat strace.err)"; stop_server "$server_pid"; return 0; }
+    sleep 0.05
+  done
+  timeout 60 "$bin/echo_load" --connect "$server_address" --connections 20 --seconds 0.5 --size 1-50000 >table ||
+    fail "$(cat table)"
+  [ "$(grep -c 'ECONNABORTED.*INJECTED' trace)" -ge 10 ] || fail "nothing aborted"
+  [ "$(grep -c 'EINTR.*INJECTED' trace)" -ge 20 ] || fail "nothing interrupted"
+  kill $strace_pid
+  wait $strace_pid
+  stop_server "$server_pid"
+  [ -s "$server_err" ] && fail "complained: $(cat "$server_err")"
+  return 0
+}
+
+# An idle server makes no system call.
+test_idle_is_idle() {
+  command -v strace >/dev/null || { echo "skipped: no strace"; return 0; }
+  start_server "$bin/echo_server" --listen 127.0.0.1:0
+  timeout 20 "$bin/echo_load" --connect "$server_address" --connections 10 --seconds 0.2 >table || fail "$(cat table)"
+  sleep 1.5  # the monitor watches for a second after the last work
+  strace -f -p "$server_pid" -o trace 2>strace.err &
+  local strace_pid=$!
+  for _ in $(seq 100); do
+    grep -q attached strace.err && break
+    kill -0 $strace_pid 2>/dev/null || { echo "skipped: $(cat strace.err)"; stop_server "$server_pid"; return 0; }
+    sleep 0.05
+  done
+  sleep 2
+  kill $strace_pid
+  wait $strace_pid
+  # What each thread waits in is listed once, as unfinished or restarted; more would be activity.
+  local calls
+  calls=$(grep -c -v -E '<(unfinished|detached)|restart_syscall|resumed|strace: |^[0-9]+ +(futex|epoll_wait|rt_sigtimedwait)\(' trace)
+  [ "$calls" = 0 ] && [ "$(wc -l <trace)" -le 16 ] || fail "$(cat trace)"
+  stop_server "$server_pid"
+}
+
 # covers F86: the queue of a server that has run out of descriptors waits, and the server neither spins nor dies.
 test_too_few_descriptors_make_clients_wait() {
   start_server bash -c "ulimit -n 24; exec '$bin/echo_server' --listen 127.0.0.1:0"

@@ -1,5 +1,5 @@
-// What a call costs and survives: the system calls behind a read, which of them may not be left out, errors injected into
-// them, and allocations. This program replaces some of libc's functions by ones that count.
+// What a call costs and survives: the system calls behind a read, which of them may not be left out, errors injected
+// into them, and allocations. This program replaces some of libc's functions by ones that count.
 #include "world.hpp"
 
 #include <atomic>

@@ -193,8 +193,8 @@ TEST_P(DescriptorClose, ManyClosersOneWins) {
 }
 
 // covers D61 D64
-// Everybody works on descriptors that are closed and reopened under them. Each pair has its own letter; a letter that turns
-// up on another pair was sent or received through a number that had changed its owner.
+// Everybody works on descriptors that are closed and reopened under them. Each pair has its own letter; a letter that
+// turns up on another pair was sent or received through a number that had changed its owner.
 TEST_P(DescriptorClose, NumbersAreNeverReusedUnderACall) {
   constexpr int slots = 3;
   const int rounds = 150 * static_cast<int>(scale());

@@ -271,6 +271,24 @@ TEST_P(DescriptorIo, VectorsOfAnyLengthWithEmptyPieces) {
   }
 }
 
+TEST_P(DescriptorIo, ReadFullCollectsUntilTheBufferIsFullOrTheStreamEnds) {
+  ends e = open(unix_pair(), kind::stream);
+  const std::string sent = pattern(1'000'000);
+  task writer = w().go([&] {
+    EXPECT_EQ(write_string(*e.a, sent).count, sent.size());
+    EXPECT_EQ(e.a->close(), 0);
+  });
+  w().run([&] {
+    std::string first(600'000, '\0');
+    EXPECT_EQ(e.b->read_full(first.data(), first.size()).count, first.size());
+    std::string rest(600'000, '\0');
+    const poll::io_result r = e.b->read_full(rest.data(), rest.size());
+    EXPECT_EQ(r.error, poll::ok);
+    EXPECT_EQ(r.count, 400'000u);
+    EXPECT_TRUE(first + rest.substr(0, r.count) == sent);
+  });
+}
+
 // covers E71 E74
 TEST_P(DescriptorIo, DatagramsKeepTheirBounds) {
   ends e = open(unix_pair(SOCK_DGRAM), kind::datagram);

@@ -166,7 +166,8 @@ TEST_P(DescriptorStop, StormOfStopsInTheQueue) {
       }));
     }
     raw_send(s.b, "abc");
-    for (std::size_t k = 0; k < tasks.size(); ++k) tasks[(k * 5 + static_cast<std::size_t>(i)) % tasks.size()].request_stop();
+    for (std::size_t k = 0; k < tasks.size(); ++k)
+      tasks[(k * 5 + static_cast<std::size_t>(i)) % tasks.size()].request_stop();
     tasks.clear();
     EXPECT_EQ(ended.load(), 8);
     char rest[8];

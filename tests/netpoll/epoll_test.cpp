@@ -40,7 +40,8 @@ struct Epoll : ::testing::Test {
     for (const int fd : own_fds()) {
       char target[64] = {};
       const std::string link = "/proc/self/fd/" + std::to_string(fd);
-      if (::readlink(link.c_str(), target, sizeof target - 1) > 0 && std::string(target).find("eventfd") != std::string::npos) {
+      if (::readlink(link.c_str(), target, sizeof target - 1) > 0 &&
+          std::string(target).find("eventfd") != std::string::npos) {
         event_fd = fd;
       }
     }
@@ -191,7 +192,8 @@ TEST_F(Epoll, SignalEndsATimedWaitAndNotAnEndlessOne) {
 
 // covers C49
 TEST_F(Epoll, DelaysAreNeverShort) {
-  for (const sched::nanotime delay : {sched::nanotime{1}, sched::nanotime{300'000}, sched::nanotime{1'900'000}, 3 * ms}) {
+  for (const sched::nanotime delay :
+       {sched::nanotime{1}, sched::nanotime{300'000}, sched::nanotime{1'900'000}, 3 * ms}) {
     for (int i = 0; i < 5; ++i) {
       const sched::nanotime took = poll(delay);
       EXPECT_GE(took, delay);

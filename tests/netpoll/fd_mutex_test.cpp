@@ -145,21 +145,22 @@ struct model_grants {
 
 struct model_queue {
   model_grants& grants;
-  model::atomic<bool>* stop = nullptr;
+  model::atomic<bool>* stop = nullptr;  // null: nobody stops this one
+  bool stands = false;                  // the stop stood before the run began
 
   bool acquire(stoppable s, sched::wait_reason) noexcept {
     const bool can_stop = s == stoppable::yes && stop != nullptr;
+    if (can_stop && stands) return false;
     for (;;) {
       if (can_stop) {
-        model::wait_until([&] {
-          return grants.count.load(std::memory_order_seq_cst) != 0 || stop->load(std::memory_order_seq_cst);
-        });
+        model::wait_until(
+            [&] { return grants.count.load(std::memory_order_seq_cst) != 0 || stop->load(std::memory_order_seq_cst); });
         // Stopped wins over granted here: the harder case, a grant that nobody has picked up.
         if (stop->load(std::memory_order_seq_cst)) return false;
       } else {
         grants.count.wait(0, std::memory_order_seq_cst);
       }
-      std::uint32_t n = grants.count.load(std::memory_order_seq_cst);
+      std::uint32_t n = 1;
       while (n != 0) {
         if (grants.count.compare_exchange_strong(n, n - 1, std::memory_order_seq_cst, std::memory_order_seq_cst)) {
           return true;
@@ -183,11 +184,11 @@ struct world {
   int errors[4] = {};
   int destroyed[4] = {};
 
-  enum class user { plain, can_be_stopped };
+  enum class user { plain, can_be_stopped, is_stopped };
 
   // A call of one direction: in, alone, out.
   void use(int who, mode m, user u = user::plain) {
-    model_queue queue{m == mode::read ? readers : writers, u == user::can_be_stopped ? &stop : nullptr};
+    model_queue queue{m == mode::read ? readers : writers, u == user::plain ? nullptr : &stop, u == user::is_stopped};
     const poll::lock_result r = mu.rwlock(m, queue);
     errors[who] = r.error;
     if (r.last) ++destroyed[who];
@@ -247,6 +248,8 @@ TEST(FdMutexModel, OneOfTwoClosersWins) {
 
 // The lock is held already when the actors begin; that saves most of the runs.
 struct held_world : world {
+  model::atomic<int> unlocked_once{0};
+
   held_world() {
     watch_overlap = false;
     model_queue queue{readers};
@@ -260,27 +263,53 @@ struct held_world : world {
 
 // Whoever is stopped in the queue must neither take a grant away with it nor leave one behind.
 TEST(FdMutexModel, StoppedInTheQueueLosesNoWake) {
-  const auto found = model::explore<held_world>({{"holder", [](held_world& w) { w.unlock(0); }},
-                                            {"stopped", [](held_world& w) { w.use(1, mode::read, world::user::can_be_stopped); }},
-                                            {"b", [](held_world& w) { w.use(2, mode::read); }},
-                                            {"stopper", [](held_world& w) { w.stop.store(true, std::memory_order_seq_cst); }}},
-                                           [](held_world& w) {
-                                             if (w.errors[0] != ok || w.errors[2] != ok) return std::string("refused");
-                                             return w.check(0);
-                                           });
+  const auto found =
+      model::explore<held_world>({{"holder", [](held_world& w) { w.unlock(0); }},
+                                  {"stopped", [](held_world& w) { w.use(1, mode::read, world::user::can_be_stopped); }},
+                                  {"b", [](held_world& w) { w.use(2, mode::read); }},
+                                  {"stopper", [](held_world& w) { w.stop.store(true, std::memory_order_seq_cst); }}},
+                                 [](held_world& w) {
+                                   if (w.errors[0] != ok || w.errors[2] != ok) return std::string("refused");
+                                   return w.check(0);
+                                 });
+  EXPECT_GT(found.runs, 10u);
+}
+
+// The grant that a stopped one leaves with may be the only one under way: it has to pass it on. That takes somebody who
+// unlocks twice, and somebody who used up the first grant in between.
+TEST(FdMutexModel, StoppedInTheQueuePassesItsGrantOn) {
+  const auto found =
+      model::explore<held_world>({{"holder",
+                                   [](held_world& w) {
+                                     w.unlock(0);
+                                     w.unlocked_once.store(1, std::memory_order_seq_cst);
+                                     w.use(0, mode::read);
+                                   }},
+                                  {"stopped", [](held_world& w) { w.use(1, mode::read, world::user::is_stopped); }},
+                                  {"b",
+                                   [](held_world& w) {
+                                     w.unlocked_once.wait(0, std::memory_order_seq_cst);
+                                     w.use(2, mode::read);
+                                   }}},
+                                 [](held_world& w) {
+                                   if (w.errors[0] != ok || w.errors[2] != ok) return std::string("refused");
+                                   return w.check(0);
+                                 });
   EXPECT_GT(found.runs, 10u);
 }
 
 TEST(FdMutexModel, StopAndCloseInTheQueue) {
-  const auto found = model::explore<held_world>({{"holder", [](held_world& w) { w.unlock(0); }},
-                                            {"stopped", [](held_world& w) { w.use(1, mode::read, world::user::can_be_stopped); }},
-                                            {"closer", [](held_world& w) { w.close(2); }},
-                                            {"stopper", [](held_world& w) { w.stop.store(true, std::memory_order_seq_cst); }}},
-                                           [](held_world& w) { return w.check(1); });
+  const auto found =
+      model::explore<held_world>({{"holder", [](held_world& w) { w.unlock(0); }},
+                                  {"stopped", [](held_world& w) { w.use(1, mode::read, world::user::can_be_stopped); }},
+                                  {"closer", [](held_world& w) { w.close(2); }},
+                                  {"stopper", [](held_world& w) { w.stop.store(true, std::memory_order_seq_cst); }}},
+                                 [](held_world& w) { return w.check(1); });
   EXPECT_GT(found.runs, 10u);
 }
 
-// T3: threads that lock, refer and unlock at random; a plain count per direction, guarded by the lock alone, is the model.
+// T3: threads that lock, refer and unlock at random; a plain count per direction, guarded by the lock alone, is the
+// model.
 // covers D64
 TEST(FdMutexStress, ExclusionHoldsUntilTheClose) {
   const char* scale = std::getenv("WEFT_TEST_SCALE");

@@ -65,11 +65,10 @@ struct row {
 // covers A1
 TEST(Gate, UnblockTable) {
   const std::vector<row> rows = {
-      {from::nil, unblock::edge, pdReady, {}, false},   {from::nil, unblock::cancel, pdNil, {}, false},
-      {from::ready, unblock::edge, pdReady, {}, false}, {from::ready, unblock::cancel, pdReady, {}, false},
-      {from::wait, unblock::edge, pdReady, {}, true},   {from::wait, unblock::cancel, pdNil, {}, false},
-      {from::waiter, unblock::edge, pdReady, fiber_a, true},
-      {from::waiter, unblock::cancel, pdNil, fiber_a, false},
+      {from::nil, unblock::edge, pdReady, {}, false},        {from::nil, unblock::cancel, pdNil, {}, false},
+      {from::ready, unblock::edge, pdReady, {}, false},      {from::ready, unblock::cancel, pdReady, {}, false},
+      {from::wait, unblock::edge, pdReady, {}, true},        {from::wait, unblock::cancel, pdNil, {}, false},
+      {from::waiter, unblock::edge, pdReady, fiber_a, true}, {from::waiter, unblock::cancel, pdNil, fiber_a, false},
   };
   for (const row& r : rows) {
     SCOPED_TRACE(&r - rows.data());
@@ -259,12 +258,12 @@ TEST(GateModel, NoEdgeIsLost) {
 
 // covers A3
 TEST(GateModel, CloseAtAnyPointEndsTheWait) {
-  expect_exhaustive(model::explore<world>({{"reader", [](world& w) { w.result = w.wait(); }},
-                                           {"closer", [](world& w) { w.close(0); }}},
-                                          [](world& w) {
-                                            if (w.result != "closed") return "result " + w.result;
-                                            return w.conserved();
-                                          }),
+  expect_exhaustive(model::explore<world>(
+                        {{"reader", [](world& w) { w.result = w.wait(); }}, {"closer", [](world& w) { w.close(0); }}},
+                        [](world& w) {
+                          if (w.result != "closed") return "result " + w.result;
+                          return w.conserved();
+                        }),
                     4);
 }
 
@@ -303,14 +302,15 @@ TEST(GateModel, LateStopDoesNotDisturbAnotherWaiter) {
 // A deadline that passes and is cleared again before the woken reader runs: no error, the reader waits on for its data.
 // covers A7
 TEST(GateModel, CancelWhoseReasonIsGoneKeepsWaiting) {
-  expect_exhaustive(model::explore<world>({{"reader", [](world& w) { w.result = w.block() ? "ready" : w.wait(); }},
-                                           {"canceller", [](world& w) { w.wake(0, w.g.netpollunblock(unblock::cancel)); }},
-                                           {"poller", [](world& w) { w.edge(1); }}},
-                                          [](world& w) {
-                                            if (w.result != "ready") return "result " + w.result;
-                                            return w.conserved();
-                                          }),
-                    5);
+  expect_exhaustive(
+      model::explore<world>({{"reader", [](world& w) { w.result = w.block() ? "ready" : w.wait(); }},
+                             {"canceller", [](world& w) { w.wake(0, w.g.netpollunblock(unblock::cancel)); }},
+                             {"poller", [](world& w) { w.edge(1); }}},
+                            [](world& w) {
+                              if (w.result != "ready") return "result " + w.result;
+                              return w.conserved();
+                            }),
+      5);
 }
 
 // The loop of a read: reset, try, wait, try. What an edge announces is in `data` before the edge.
@@ -369,21 +369,20 @@ TEST(GateModel, ReadThatParksFirstNeverSleepsOverData) {
 
 // An event's notes come before its edge: who has used up or forgotten the edge sees them.
 TEST(GateModel, NotesAreVisibleBeforeTheEdge) {
-  expect_exhaustive(
-      model::explore<world>({{"reader",
-                              [](world& w) {
-                                w.g.reset();
-                                const bool noted = (w.info.load() & poll::summary::unusual) != 0;
-                                // Either the note is seen, or the edge is still to come.
-                                if (!noted) w.result = w.wait();
-                              }},
-                             {"poller",
-                              [](world& w) {
-                                w.info.note(poll::summary::unusual, 0, 0);
-                                w.edge(0);
-                              }}},
-                            [](world& w) { return w.conserved(); }),
-      3);
+  expect_exhaustive(model::explore<world>({{"reader",
+                                            [](world& w) {
+                                              w.g.reset();
+                                              const bool noted = (w.info.load() & poll::summary::unusual) != 0;
+                                              // Either the note is seen, or the edge is still to come.
+                                              if (!noted) w.result = w.wait();
+                                            }},
+                                           {"poller",
+                                            [](world& w) {
+                                              w.info.note(poll::summary::unusual, 0, 0);
+                                              w.edge(0);
+                                            }}},
+                                          [](world& w) { return w.conserved(); }),
+                    3);
 }
 
 // covers A18
@@ -393,10 +392,10 @@ TEST(SummaryModel, LateNoteOfTheFormerOwnerNeverMarksTheNext) {
   };
   expect_exhaustive(model::explore<slot>({{"owners",
                                            [](slot& s) {
-                                             s.info.publish(0, 1);                         // the first one opens
-                                             s.info.publish(poll::summary::closing, 1);    // and closes
-                                             s.info.publish(poll::summary::closing, 2);    // the slot is freed
-                                             s.info.note(0, poll::summary::noted, 0);      // the second one opens
+                                             s.info.publish(0, 1);                       // the first one opens
+                                             s.info.publish(poll::summary::closing, 1);  // and closes
+                                             s.info.publish(poll::summary::closing, 2);  // the slot is freed
+                                             s.info.note(0, poll::summary::noted, 0);    // the second one opens
                                              s.info.publish(0, 2);
                                            }},
                                           {"late poller",

@@ -374,8 +374,8 @@ TEST_F(PollDesc, MisuseIsFatal) {
   close(pd);
 }
 
-// T3: readers and writers of a few slots against edges, timeouts and reopening, all at random. What is checked: every wait
-// ends with a reason that somebody gave, and in the end nobody is counted.
+// T3: readers and writers of a few slots against edges, timeouts and reopening, all at random. What is checked: every
+// wait ends with a reason that somebody gave, and in the end nobody is counted.
 // covers A14 A21
 TEST_F(PollDesc, StressOfAllWakeSources) {
   const unsigned seed = std::random_device{}();

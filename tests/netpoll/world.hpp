@@ -19,9 +19,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <dirent.h>
 #include <atomic>
 #include <cstdlib>
-#include <dirent.h>
 #include <functional>
 #include <memory>
 #include <string>
@@ -269,5 +269,5 @@ inline std::string name_of_workers(const ::testing::TestParamInfo<unsigned>& inf
 
 }  // namespace weft::testing
 
-#define WEFT_INSTANTIATE_IO_TEST(suite)                                                     \
+#define WEFT_INSTANTIATE_IO_TEST(suite) \
   INSTANTIATE_TEST_SUITE_P(All, suite, ::testing::Values(0u, 1u, 2u, 4u, 8u), ::weft::testing::name_of_workers)

@@ -25,6 +25,10 @@
 #elif defined(__SANITIZE_THREAD__)
 #define WEFT_MODEL_TSAN 1
 #endif
+// Sanitizers follow swapcontext, but not a jump from stack to stack.
+#if defined(WEFT_MODEL_ASAN) || defined(WEFT_MODEL_TSAN)
+#define WEFT_MODEL_SWAPCONTEXT 1
+#endif
 #ifdef WEFT_MODEL_ASAN
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
@@ -96,7 +100,7 @@ class coroutine {
     void* fake_stack = nullptr;
     __sanitizer_start_switch_fiber(&fake_stack, to.bottom_, to.size_);
 #endif
-#if defined(WEFT_MODEL_ASAN) || defined(WEFT_MODEL_TSAN)
+#ifdef WEFT_MODEL_SWAPCONTEXT
     swapcontext(&from.context_, &to.context_);
 #else
     // swapcontext would make a system call each time.
@@ -113,7 +117,9 @@ class coroutine {
 
  private:
   ucontext_t context_{};
+#ifndef WEFT_MODEL_SWAPCONTEXT
   jmp_buf jump_{};
+#endif
   bool entered_ = false;
   std::unique_ptr<char[]> stack_;
   const void* bottom_ = nullptr;

@@ -28,7 +28,8 @@ inline void TEST_clear(poll::poll_desc& pd, poll::mode m) {
 
 inline poll::poll_desc& TEST_poll_desc_of(poll::descriptor& d) { return *poll::open_file::of(d).pd; }
 
-// TEST_await_parked returns when somebody is parked on that direction; TEST_await_queued when n calls queue for its lock.
+// TEST_await_parked returns when somebody is parked on that direction; TEST_await_queued when n calls queue for its
+// lock.
 inline void TEST_await_parked(poll::poll_desc& pd, poll::mode m) {
   while (pd.gate_of(m).peek() <= poll::pdWait) std::this_thread::yield();
 }

@@ -20,8 +20,8 @@ struct failure {
 // raise throws canceled_error if that is what f's code says, else io_error. REQUIRES: f.code is set.
 [[noreturn]] void raise(const failure& f);
 
-// open_stream_socket makes a TCP socket for the family of `e`: non-blocking, close-on-exec, no delay, keep-alive. Returns
-// its number, or -1 and an errno value in `error`.
+// open_stream_socket makes a TCP socket for the family of `e`: non-blocking, close-on-exec, no delay, keep-alive.
+// Returns its number, or -1 and an errno value in `error`.
 int open_stream_socket(const endpoint& e, int& error) noexcept;
 void close_socket(int fd) noexcept;
 

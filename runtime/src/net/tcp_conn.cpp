@@ -34,7 +34,8 @@ struct both_ends {
 };
 
 std::size_t checked(io_result r, const char* operation, const both_ends& ends) {
-  if (r.error != poll::ok) [[unlikely]] ends.fail(operation, r);
+  if (r.error != poll::ok) [[unlikely]]
+    ends.fail(operation, r);
   return r.count;
 }
 
@@ -44,7 +45,8 @@ std::size_t reported(io_result r, std::error_code& ec) noexcept {
 }
 
 void checked(int error, const char* operation, const both_ends& ends) {
-  if (error != poll::ok) [[unlikely]] ends.fail(operation, {0, error});
+  if (error != poll::ok) [[unlikely]]
+    ends.fail(operation, {0, error});
 }
 
 io_result read_once(poll::descriptor* d, mutable_buffer b) noexcept {
@@ -87,9 +89,12 @@ class vectors {
 int end_side(poll::descriptor* d, shutdown_side side) noexcept {
   if (d == nullptr) return poll::closed;
   switch (side) {
-    case shutdown_side::read: return d->shutdown_side(SHUT_RD);
-    case shutdown_side::write: return d->shutdown_side(SHUT_WR);
-    case shutdown_side::both: return d->shutdown_side(SHUT_RDWR);
+    case shutdown_side::read:
+      return d->shutdown_side(SHUT_RD);
+    case shutdown_side::write:
+      return d->shutdown_side(SHUT_WR);
+    case shutdown_side::both:
+      return d->shutdown_side(SHUT_RDWR);
   }
   return EINVAL;
 }

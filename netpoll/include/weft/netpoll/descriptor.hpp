@@ -31,13 +31,14 @@ struct io_result {
 
 enum class mode : std::uint8_t { read = 'r', write = 'w' };
 
-// What the system object is; decides which shortcuts are sound. `stream` is a socket too; pipes and the like are `other`.
+// What the system object is; decides which shortcuts are sound. `stream` is a socket too; pipes and the like are
+// `other`.
 enum class kind : std::uint8_t { tcp, listener, stream, datagram, other };
 
 // descriptor owns one open file, in non-blocking mode and registered with a poller for its whole life.
-// Thread-safe, from fibers and plain threads alike: at most one read and one write are in the system at a time, others of the
-// same direction queue; close wakes them all. Each call pins the descriptor, so its number is released, and can be
-// reused by the system, only after the last call has returned.
+// Thread-safe, from fibers and plain threads alike: at most one read and one write are in the system at a time, others
+// of the same direction queue; close wakes them all. Each call pins the descriptor, so its number is released, and can
+// be reused by the system, only after the last call has returned.
 // Lifetime: owned by a descriptor_ptr, whose destruction closes without waiting; calls in flight keep the memory.
 class WEFT_API descriptor {
  public:
@@ -45,8 +46,9 @@ class WEFT_API descriptor {
     WEFT_API void operator()(descriptor* d) const noexcept;  // close_nowait, then lets the memory go
   };
 
-  // open takes ownership of `fd` (non-blocking, close-on-exec) and registers it. Null if registration is refused: `error`
-  // is set, and fd is still the caller's. `fd` is that of a socket whose connect has been issued, or that listens.
+  // open takes ownership of `fd` (non-blocking, close-on-exec) and registers it. Null if registration is refused:
+  // `error` is set, and fd is still the caller's. `fd` is that of a socket whose connect has been issued, or that
+  // listens.
   [[nodiscard]] static std::unique_ptr<descriptor, deleter> open(std::shared_ptr<poller> p, int fd, kind k,
                                                                  int& error) noexcept;
 
@@ -55,7 +57,8 @@ class WEFT_API descriptor {
   io_result read(void* data, std::size_t size) noexcept;
   io_result readv(const iovec* buffers, std::size_t n) noexcept;
 
-  // read_full reads until the buffer is full or the stream ends, pinned throughout; reads of others may come in between.
+  // read_full reads until the buffer is full or the stream ends, pinned throughout; reads of others may come in
+  // between.
   io_result read_full(void* data, std::size_t size) noexcept;
 
   // write writes everything, parking whenever the peer is slow; count tells how much went out before an error. Never

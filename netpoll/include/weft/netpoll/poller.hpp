@@ -14,9 +14,9 @@ class poll_cache;
 
 // What a backend saw of one descriptor, as a set of bits.
 enum readiness : unsigned {
-  readable = 1,  // data, a connection, urgent data, a hang-up or an error: whatever ends a read's wait
-  writable = 2,  // room, a hang-up or an error
-  unusual = 4,   // a hang-up of either half, an error, or urgent data was part of it
+  readable = 1,    // data, a connection, urgent data, a hang-up or an error: whatever ends a read's wait
+  writable = 2,    // room, a hang-up or an error
+  unusual = 4,     // a hang-up of either half, an error, or urgent data was part of it
   bare_error = 8,  // an error and nothing else: the system can't really poll this file
 };
 
@@ -30,7 +30,8 @@ class WEFT_API poller : public sched::netpoller, public std::enable_shared_from_
   poller(const poller&) = delete;
   poller& operator=(const poller&) = delete;
 
-  // shutdown evicts every registered descriptor: waits in it end with `closed`, later ones refuse. Idempotent. Any thread.
+  // shutdown evicts every registered descriptor: waits in it end with `closed`, later ones refuse. Idempotent. Any
+  // thread.
   void shutdown() noexcept;
 
   void delivered(std::size_t count) noexcept final;
@@ -50,8 +51,8 @@ class WEFT_API poller : public sched::netpoller, public std::enable_shared_from_
   // A key that no descriptor has, for the backend's own use.
   static constexpr std::uint64_t no_key = ~std::uint64_t{0};
 
-  // netpollready hands an event to the descriptor of `key` and appends whom it wakes, the reader before the writer. A key
-  // whose descriptor is gone is dropped. Any thread.
+  // netpollready hands an event to the descriptor of `key` and appends whom it wakes, the reader before the writer. A
+  // key whose descriptor is gone is dropped. Any thread.
   void netpollready(std::uint64_t key, unsigned what, sched::ready_list& out) noexcept;
 
  private:

@@ -42,8 +42,8 @@ class WEFT_API endpoint {
   }
 
   // parse reads "127.0.0.1:80", "[::1]:80" and "[fe80::1%eth0]:80"; host names need a lookup and are refused. The
-  // exception's text names `text` and what is wrong with it; its code is std::errc::invalid_argument. The ec form returns
-  // endpoint() on failure.
+  // exception's text names `text` and what is wrong with it; its code is std::errc::invalid_argument. The ec form
+  // returns endpoint() on failure.
   [[nodiscard]] static endpoint parse(std::string_view text);
   [[nodiscard]] static endpoint parse(std::string_view text, std::error_code& ec);
 

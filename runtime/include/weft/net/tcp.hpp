@@ -41,8 +41,9 @@ struct descriptor_deleter {
 };
 using descriptor_handle = std::unique_ptr<poll::descriptor, descriptor_deleter>;
 
-// tcp_conn is a stream of bytes to a peer: a movable handle, closed when it is destroyed. Dialled and accepted ones send
-// small writes at once (TCP_NODELAY), probe a silent peer (keep_alive's defaults) and are not inherited by executed programs.
+// tcp_conn is a stream of bytes to a peer: a movable handle, closed when it is destroyed. Dialled and accepted ones
+// send small writes at once (TCP_NODELAY), probe a silent peer (keep_alive's defaults) and are not inherited by
+// executed programs.
 //
 // Thread-safe: fibers and plain threads may read, write, shut down and close one connection at once; reads queue for
 // one another, as do writes, whose bytes never interleave. Moving, assigning and destroying need the handle alone only
@@ -146,7 +147,8 @@ class WEFT_API tcp_listener {
   [[nodiscard]] tcp_conn accept();
   [[nodiscard]] tcp_conn accept(std::error_code& ec) noexcept;
 
-  // close ends every accept that waits with errc::closed and refuses the connections still queued. Otherwise as tcp_conn's.
+  // close ends every accept that waits with errc::closed and refuses the connections still queued. Otherwise as
+  // tcp_conn's.
   void close();
   void close(std::error_code& ec) noexcept;
 
@@ -166,9 +168,9 @@ class WEFT_API tcp_listener {
   endpoint local_;
 };
 
-// listen_tcp listens at "HOST:PORT": a numeric address, ":PORT" for every interface (both families where there are both,
-// as "[::]:PORT" does), or a name, of which the first IPv4 address is taken, else the first. Port 0 lets the system
-// choose. An address in use by an ended program is taken over (SO_REUSEADDR). Needs a runtime: errc::no_runtime.
+// listen_tcp listens at "HOST:PORT": a numeric address, ":PORT" for every interface (both families where there are
+// both, as "[::]:PORT" does), or a name, of which the first IPv4 address is taken, else the first. Port 0 lets the
+// system choose. An address in use by an ended program is taken over (SO_REUSEADDR). Needs a runtime: errc::no_runtime.
 [[nodiscard]] WEFT_API tcp_listener listen_tcp(std::string_view address);
 [[nodiscard]] WEFT_API tcp_listener listen_tcp(std::string_view address, std::error_code& ec);
 [[nodiscard]] WEFT_API tcp_listener listen_tcp(std::string_view address, const listen_options& options);
