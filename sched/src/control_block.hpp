@@ -2,6 +2,7 @@
 #pragma once
 
 #include "context.hpp"
+#include "wait_words.hpp"
 
 #include <weft/sched/fiber.hpp>
 #include <weft/sched/park.hpp>
@@ -28,25 +29,12 @@ enum class handle_state : std::uint8_t {
   ended,     // the body has run: whoever lets the handle go disposes
 };
 
-// join_site is where the one who joins a fiber waits.
-// States     0 nobody has come | waiter* parked | done: the fiber has ended and left its stack
-//            set: commit of join (0 -> waiter*), end's commit (any -> done)    left: end's commit, a stop (waiter* -> 0)
-// Ownership  who takes waiter* out owns that waiter
-// Orderings  done releases, join's load acquires: the result and the departed stack are seen whole
 struct join_site : cancel_site {
-  static constexpr std::uintptr_t done = 2;
-  std::atomic<std::uintptr_t> word{0};
+  join_word<> word;
 };
 
-// sleep_site is where a sleeping fiber waits.
-// States     0 awake, or woken | waiter* asleep | fired: the alarm rang before the fiber lay down
-//            set: the sleep's commit (0 -> waiter*), the alarm (0 -> fired)
-//            left: alarm and stop (waiter* -> 0), the sleeper (fired -> 0)
-// Ownership  who takes waiter* out owns that waiter
-// Not here   which sleep an alarm was for: a late one ends the next sleep early, and that one looks at the clock again
 struct sleep_site : cancel_site {
-  static constexpr std::uintptr_t fired = 2;
-  std::atomic<std::uintptr_t> word{0};
+  sleep_word<> word;
   timer alarm;
 };
 
@@ -107,9 +95,7 @@ class alignas(64) fiber {
   join_site joined;
   sleep_site sleep;
 
-  // Stopping. stop is set once and stands; site is set by announce, cleared by withdraw (orders at announce).
-  std::atomic<bool> stop{false};
-  std::atomic<cancel_site*> site{nullptr};
+  stop_word<> stops;
   std::atomic<bool> has_source{false};
   spin_lock source_lock;
   std::stop_source source{std::nostopstate};  // guarded by source_lock; made at the first stop_token_of

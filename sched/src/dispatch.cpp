@@ -30,10 +30,9 @@ void arrived(void* message) noexcept {
     order.w->home->push_next(order.w->p, order.from);
     return;
   }
-  if (order.cancellable && stop_stands(*order.from)) [[unlikely]] {
-    // A stop that came between announce and the commit found nobody to take out. The fiber may have gone on since; then this
-    // reads type-stable memory, and cancels at most a later wait of it, which the standing stop would have refused anyway.
-    if (cancel_site* site = order.from->site.load(std::memory_order_seq_cst)) site->cancel(*site, waiter(order.from));
+  if (order.cancellable) {
+    cancel_site* site = order.from->stops.missed(order.from->home->stop_everything);
+    if (site != nullptr) [[unlikely]] site->cancel(*site, waiter(order.from));
   }
 }
 
@@ -67,7 +66,7 @@ fiber* processor::own_fiber() noexcept {
 
 void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word, last end) noexcept {
   check_canary(f);
-  departure_order order{w, f, f->site.load(std::memory_order_relaxed) != nullptr, then, object, word};
+  departure_order order{w, f, f->stops.announced(), then, object, word};
   fiber* to = w->p->next_fiber();
   w->current = to;
   arrived(switch_context(f->ctx, to != nullptr ? to->ctx : w->own, w->exceptions, &order, end));

@@ -16,13 +16,11 @@ namespace weft::inline v0::sched {
 namespace {
 
 void cancel_join(cancel_site& site, waiter w) noexcept {
-  std::uintptr_t expected = w.bits();
-  if (static_cast<join_site&>(site).word.compare_exchange_strong(expected, 0, std::memory_order_seq_cst)) ready(w);
+  if (static_cast<join_site&>(site).word.take_out(w.bits())) ready(w);
 }
 
 void cancel_sleep(cancel_site& site, waiter w) noexcept {
-  std::uintptr_t expected = w.bits();
-  if (static_cast<sleep_site&>(site).word.compare_exchange_strong(expected, 0, std::memory_order_seq_cst)) ready(w);
+  if (static_cast<sleep_site&>(site).word.take_out(w.bits())) ready(w);
 }
 
 // Ids are taken in blocks, so that spawning touches no shared line. Process-wide: an id names one fiber for ever.
@@ -74,7 +72,7 @@ bool end_commit(waiter self, void* object, std::uintptr_t) noexcept {
   }
   // Done is published before the reference goes: whoever joins may let go of the handle at once, and then the last of the
   // two recycles.
-  waiter joiner = waiter::from_bits(f->joined.word.exchange(join_site::done, std::memory_order_acq_rel));
+  waiter joiner = waiter::from_bits(f->joined.word.end());
   if (f->references.fetch_sub(1, std::memory_order_acq_rel) == 1) recycle(f, p);
   if (joiner) ready(joiner);
   return true;
@@ -119,10 +117,9 @@ fiber* create_fiber(scheduler& s, const fiber_options& options, std::size_t body
   f->handle_now.store(f->on_start, std::memory_order_relaxed);
   f->references.store(h == handle::one ? 2 : 1, std::memory_order_relaxed);
   f->joined.cancel = cancel_join;
-  f->joined.word.store(0, std::memory_order_relaxed);
+  f->joined.word.begin();
   f->sleep.cancel = cancel_sleep;
-  f->stop.store(false, std::memory_order_relaxed);
-  f->site.store(nullptr, std::memory_order_relaxed);
+  f->stops.begin();
   f->reason = wait_reason::none;
   if (!options.name.empty() || !f->name.empty()) f->name.set(options.name);
   prepare(f->ctx, f->stack_bottom, reinterpret_cast<std::byte*>(body), fiber_entry);
@@ -152,18 +149,15 @@ void discard(fiber& f) noexcept {
 namespace {
 
 bool join_commit(waiter self, void* object, std::uintptr_t) noexcept {
-  auto* site = static_cast<join_site*>(object);
-  std::uintptr_t nobody = 0;
-  // seq_cst: O2 of park.cpp's stops.
-  if (site->word.compare_exchange_strong(nobody, self.bits(), std::memory_order_seq_cst)) return true;
-  if (nobody == join_site::done) return false;
-  if (nobody == self.bits()) return true;  // a thread's park ended for no reason: it is still there
-  fatal("two callers join the same fiber");
+  using joining = join_word<>::joining;
+  const joining found = static_cast<join_site*>(object)->word.wait(self.bits());
+  if (found == joining::occupied) fatal("two callers join the same fiber");
+  return found == joining::parked;
 }
 
 }  // namespace
 
-bool ended(const fiber& f) noexcept { return f.joined.word.load(std::memory_order_acquire) == join_site::done; }
+bool ended(const fiber& f) noexcept { return f.joined.word.ended(); }
 
 bool join(fiber& f) noexcept {
   if (current_fiber() == &f) fatal("fiber %llu joins itself", static_cast<unsigned long long>(id_of(f)));
@@ -207,12 +201,12 @@ void detach(fiber& f, void (*dispose_body)(void*) noexcept) noexcept {
 }
 
 void request_stop(fiber& f) noexcept {
-  f.stop.store(true, std::memory_order_seq_cst);  // O1, O2 of park.cpp's stops
+  f.stops.request();
   stop_now(f);
 }
 
 void stop_now(fiber& f) noexcept {
-  if (cancel_site* site = f.site.load(std::memory_order_seq_cst)) site->cancel(*site, waiter(&f));
+  if (cancel_site* site = f.stops.site()) site->cancel(*site, waiter(&f));
   if (!f.has_source.load(std::memory_order_seq_cst)) return;  // pairs with stop_token_of
   std::stop_source source{std::nostopstate};
   {

@@ -50,27 +50,21 @@ void yield() noexcept {
   depart(w, w->current, to_tail, p, 0);
 }
 
-// Stops
-// A stop is a flag that stands, and a site that says where the fiber is parked.
-// Orderings  O1 announce: store site, then load the flags || request_stop, stop_all: store a flag, then load site
-//            O2 commit: publish the waiter, then load the flags (arrived) || the same: store a flag, then take the waiter out
-//               Store-load on both sides, so seq_cst on all: either the fiber sees the stop, or the stopper finds the site and
-//               the waiter in it.
 bool stop_stands(const fiber& f) noexcept {
-  return f.stop.load(std::memory_order_seq_cst) || f.home->stop_everything.load(std::memory_order_seq_cst);
+  return f.stops.stands(f.home->stop_everything);
 }
 
 bool announce(cancel_site& site) noexcept {
-  fiber* f = current_fiber();
+  worker* w = current_worker();
+  fiber* f = w == nullptr ? nullptr : w->current;
   if (f == nullptr) return true;
-  f->site.store(&site, std::memory_order_seq_cst);
-  if (!stop_requested()) return true;
-  f->site.store(nullptr, std::memory_order_relaxed);
-  return false;
+  // Not published while the fiber unwinds: a stop that stands would take it out of each wait at once, and it would wait again.
+  if (w->exceptions->uncaught != 0) [[unlikely]] return true;
+  return f->stops.announce(&site, f->home->stop_everything);
 }
 
 void withdraw() noexcept {
-  if (fiber* f = current_fiber()) f->site.store(nullptr, std::memory_order_relaxed);
+  if (fiber* f = current_fiber()) f->stops.withdraw();
 }
 
 bool stop_requested() noexcept {

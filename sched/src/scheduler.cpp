@@ -183,7 +183,7 @@ bool drain(scheduler& s, nanotime until) noexcept {
   if (worker* w = current_worker(); w != nullptr && w->p != nullptr) fatal("drain is called by a fiber");
   {
     std::lock_guard guard(s.mutex_);
-    s.draining_ = true;
+    ++s.draining_;
   }
   bool empty;
   for (;;) {
@@ -193,12 +193,13 @@ bool drain(scheduler& s, nanotime until) noexcept {
     futex_wait(s.drained_, seen, until);
   }
   std::lock_guard guard(s.mutex_);
-  s.draining_ = false;
+  --s.draining_;
   return empty;
 }
 
 void for_each_live(scheduler& s, void (*visit)(void*, std::uint64_t, const char*), void* context) noexcept {
   s.for_each_fiber([&](fiber& f) {
+    if (ended(f)) return;  // in use for its result
     char name[fiber_name::capacity];
     f.name.copy_to(name);
     visit(context, f.id.load(std::memory_order_relaxed), name);

@@ -189,7 +189,7 @@ class scheduler {
   worker* sleepers_ = nullptr;
   bool polling_ = false;        // somebody is in sleep_or_poll's netpoll
   bool wake_owed_ = false;      // a wake found nobody to wake: the next one to go to sleep searches again instead
-  bool draining_ = false;       // somebody is in drain()
+  unsigned draining_ = 0;       // callers in drain()
   std::deque<std::unique_ptr<worker>> workers_;
 
   std::atomic<std::uint32_t> drained_{0};  // futex: counts notifications

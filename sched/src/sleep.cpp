@@ -32,21 +32,11 @@ void timer::arm(scheduler& s, nanotime when, callback call, void* object, std::u
 namespace {
 
 void ring(void* object, std::uint32_t) noexcept {
-  auto* site = static_cast<sleep_site*>(object);
-  std::uintptr_t word = site->word.load(std::memory_order_acquire);
-  while (word != sleep_site::fired) {
-    std::uintptr_t to = word == 0 ? sleep_site::fired : 0;
-    if (!site->word.compare_exchange_weak(word, to, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
-    if (word != 0) ready(waiter::from_bits(word));
-    return;
-  }
+  if (waiter sleeper = waiter::from_bits(static_cast<sleep_site*>(object)->word.ring())) ready(sleeper);
 }
 
 bool lie_down(waiter self, void* object, std::uintptr_t) noexcept {
-  auto* site = static_cast<sleep_site*>(object);
-  std::uintptr_t awake = 0;
-  // seq_cst: O2 of park.cpp's stops.
-  return site->word.compare_exchange_strong(awake, self.bits(), std::memory_order_seq_cst);
+  return static_cast<sleep_site*>(object)->word.lie_down(self.bits());
 }
 
 void sleep_thread(nanotime when) noexcept {
@@ -69,7 +59,7 @@ bool sleep_until(nanotime when) noexcept {
     park({lie_down, &f->sleep}, wait_reason::sleep);
     withdraw();
     f->sleep.alarm.stop();
-    f->sleep.word.store(0, std::memory_order_relaxed);  // the alarm may have rung before the fiber lay down
+    f->sleep.word.get_up();  // the alarm may have rung before the fiber lay down
     if (stop_requested() && now() < when) return false;
   }
   return true;

@@ -115,7 +115,7 @@ std::size_t timer_heap::run_due(nanotime at) noexcept {
   while (!heap_.empty() && heap_[0]->position_ <= at) {
     timer* t = heap_[0];
     nanotime due = t->due_.load(std::memory_order_acquire);
-    if (due > at) {  // moved later
+    if (due > t->position_) {  // moved later; others may be due before it
       t->position_ = due;
       sift_down_locked(0);
       continue;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <climits>
 #include <mutex>
 #include <utility>
 
@@ -129,7 +130,8 @@ void scheduler::inject(processor* p, ready_list& list) noexcept {
   if (p != nullptr) {
     // Oldest first, each idle processor its share. A few stay together: they are done before another worker is awake.
     constexpr std::size_t few = 4;
-    const std::size_t shares = idle.idle() + 1;
+    // Wide before the addition: the count is below zero for a moment when a processor is retaken while it is being lent.
+    const std::size_t shares = std::size_t{idle.idle()} + 1;
     here = p->queue.push_batch(own.data(), shares == 1 ? n : std::min(n, std::max(few, (n + shares - 1) / shares)));
   }
   if (n > here) global.push(own.data() + here, n - here);
@@ -155,11 +157,11 @@ void scheduler::release_processor(worker* w) noexcept {
   {
     std::lock_guard guard(mutex_);
     put_back_processor_locked(p);
-    notify = draining_;
+    notify = draining_ != 0;
   }
   if (notify && live() == 0) {
     drained_.fetch_add(1, std::memory_order_release);
-    futex_wake(&drained_, 1);
+    futex_wake(&drained_, INT_MAX);
   }
 }
 

@@ -123,7 +123,7 @@ TEST(Blocking, ThreadsAreBounded) {
         all.wait();
         EXPECT_LE(most, 8);
         EXPECT_GE(most, 1);
-        EXPECT_LE(testing_support::threads(), before + 8 + 2);
+        EXPECT_LE(testing_support::threads(), before + 8 + testing_support::default_workers());
       },
       options);
 }

@@ -93,11 +93,13 @@ struct probe {
 
 TEST(Fiber, FunctionAndArgumentsEndOnTheFiberBeforeJoinReturns) {
   on_fibers([] {
+    const probe argument;
+    const auto function = [in_capture = probe()](const probe&) { weft::this_fiber::yield(); };
     for (int i = 0; i < 100; ++i) {
-      weft::fiber<void> f = weft::spawn([in_capture = probe()](const probe&) { weft::this_fiber::yield(); }, probe());
+      weft::fiber<void> f = weft::spawn(function, argument);  // copies both
       const std::uint64_t id = f.get_id();
       f.join();
-      ASSERT_EQ(probe::alive, 0);
+      ASSERT_EQ(probe::alive, 2);
       ASSERT_EQ(probe::last_destroyed_by, id);
     }
   });
@@ -127,9 +129,15 @@ struct throws_when_copied {
 TEST(Fiber, WhatCopyingThrowsStartsNothing) {
   const weft::runtime_stats stats = on_fibers([] {
     throws_when_copied argument;
-    for (int i = 0; i < 100; ++i) {
+    std::size_t resident_before = 0;
+    for (int i = 0; i < 5000; ++i) {
+      if (i == 100) resident_before = testing_support::value_of("VmRSS");
       EXPECT_THROW(static_cast<void>(weft::spawn([](const throws_when_copied&) {}, argument)), std::runtime_error);
       EXPECT_THROW(weft::go([](const throws_when_copied&) {}, argument), std::runtime_error);
+    }
+    // The stacks came back: each would be a page.
+    if (!testing_support::sanitized) {
+      EXPECT_LE(testing_support::value_of("VmRSS"), resident_before + (8 << 10));
     }
   });
   EXPECT_EQ(stats.spawned, 1u);

@@ -187,6 +187,28 @@ TEST(Mutex, NobodyStarves) {
       with_workers(1));
 }
 
+TEST(Mutex, ABusyOneWakesOneAtATime) {
+  weft::runtime rt(with_workers(1));
+  rt.spawn([&] {
+    weft::mutex m;
+    m.lock();
+    constexpr std::uint64_t n = 20;
+    std::vector<weft::fiber<void>> all;
+    for (std::uint64_t i = 0; i < n; ++i) {
+      all.push_back(weft::spawn([&] { const std::lock_guard lock(m); }));
+    }
+    weft::this_fiber::yield();  // all wait now
+    const std::uint64_t before = rt.stats().dispatches;
+    for (std::uint64_t i = 0; i < n; ++i) {
+      m.unlock();
+      m.lock();
+    }
+    weft::this_fiber::yield();
+    EXPECT_LE(rt.stats().dispatches - before, 3u);  // one waiter, and this fiber
+    m.unlock();
+  }).join();
+}
+
 TEST(Mutex, MayBeDestroyedRightAfterTheLastUnlock) {
   on_fibers([] {
     for (int i = 0; i < 2000; ++i) {

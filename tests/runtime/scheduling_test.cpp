@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <numeric>
 #include <random>
 #include <thread>
@@ -21,10 +20,7 @@ using clock = std::chrono::steady_clock;
 // covers J127
 TEST(Scheduling, AsManySpinnersAsWorkersRunAtOnce) {
   on_fibers([] {
-    const unsigned workers = [] {
-      const char* text = std::getenv("WEFT_WORKERS");
-      return text != nullptr ? static_cast<unsigned>(std::atoi(text)) : 2u;
-    }();
+    const unsigned workers = testing_support::default_workers();
     for (int round = 0; round < 5; ++round) {
       // Each passes the baton on by spinning alone: none may need another's worker. This fiber waits parked.
       std::atomic<unsigned> baton{0};

@@ -51,6 +51,7 @@ TEST(StopReport, NamesWhoIsLeft) {
   rt.go(weft::spawn_options("lingerer"), [&] {
     weft::blocking([&] { end.wait(false); });  // deaf to stops
   });
+  weft::fiber<void> over = rt.spawn(weft::spawn_options("unjoined, but over"), [] {});
   std::string said;
   std::thread stopper;
   {
@@ -60,6 +61,7 @@ TEST(StopReport, NamesWhoIsLeft) {
   }
   EXPECT_NE(said.find("still waits for fibers"), std::string::npos) << said;
   EXPECT_NE(said.find("'lingerer'"), std::string::npos) << said;
+  EXPECT_EQ(said.find("unjoined"), std::string::npos) << said;
   end = true;
   end.notify_all();
   stopper.join();

@@ -7,6 +7,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -158,16 +159,31 @@ TEST(TcpConn, ResetIsAnErrorAndNotTheEnd) {  // covers E70
 
 TEST(TcpConn, WriteToAClosedPeerFailsAndNobodyDies) {  // covers E75 L162
   on_fibers([] {
+    auto write_until_it_fails = [](tcp_conn& conn) {
+      std::error_code ec;
+      const std::string block(10'000, 'x');
+      for (int round = 0; round < 100'000 && !ec; ++round) static_cast<void>(conn.write(block, ec));
+      EXPECT_TRUE(ec == std::errc::broken_pipe || ec == std::errc::connection_reset) << ec.message();
+      static_cast<void>(conn.write(block, ec));
+      EXPECT_EQ(ec, std::errc::broken_pipe);
+      static_cast<void>(conn.writev({block, block}, ec));
+      EXPECT_EQ(ec, std::errc::broken_pipe);
+    };
     for (int i = 0; i < 20; ++i) {
       tcp_pair pair = connected_pair();
       pair.server.close();
-      std::error_code ec;
-      const std::string block(10'000, 'x');
-      for (int round = 0; round < 100'000 && !ec; ++round) static_cast<void>(pair.client.write(block, ec));
-      EXPECT_TRUE(ec == std::errc::broken_pipe || ec == std::errc::connection_reset) << ec.message();
-      ec.clear();
-      static_cast<void>(pair.client.writev({block, block}, ec));
-      EXPECT_EQ(ec, std::errc::broken_pipe);
+      if (i % 2 == 0) {
+        write_until_it_fails(pair.client);
+      } else {  // on a plain thread, without the signal mask that this one takes over from its worker
+        std::thread plain([&] {
+          sigset_t pipe;
+          sigemptyset(&pipe);
+          sigaddset(&pipe, SIGPIPE);
+          pthread_sigmask(SIG_UNBLOCK, &pipe, nullptr);
+          write_until_it_fails(pair.client);
+        });
+        weft::blocking([&] { plain.join(); });
+      }
     }
   });
 }
@@ -338,8 +354,10 @@ TEST(TcpConn, ConcurrentWritesDoNotInterleave) {  // covers D62
       writers.push_back(weft::spawn([&pair, letter] {
         const std::string half(block / 2, letter);
         for (int i = 0; i < blocks; ++i) {
-          if (i % 2 == 0) pair.client.write(half + half);
-          else pair.client.writev({half, half});
+          if (i % 2 == 0)
+            pair.client.write(half + half);
+          else
+            pair.client.writev({half, half});
         }
       }));
     }
@@ -498,8 +516,9 @@ TEST(TcpConn, OptionsReachTheSocket) {
     std::error_code ec;
     pair.client.set_keep_alive({true, std::chrono::seconds(-1), std::chrono::seconds(3), 5}, ec);
     EXPECT_EQ(ec, std::errc::invalid_argument);
-    const auto [code, what] = thrown_by(
-        [&] { pair.client.set_keep_alive({true, std::chrono::hours(1'000'000'000), std::chrono::seconds(3), 5}); });
+    const auto [code, what] = thrown_by([&] {
+      pair.client.set_keep_alive({true, std::chrono::hours(1'000'000'000), std::chrono::seconds(3), 5});
+    });
     EXPECT_EQ(code, std::errc::invalid_argument);
     EXPECT_EQ(what.find("set keep_alive of tcp " + pair.client.local_endpoint().to_string() + "->"), 0u) << what;
     pair.client.set_linger(std::nullopt);

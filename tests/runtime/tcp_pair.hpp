@@ -1,5 +1,5 @@
-// Connected sockets for tests, and what tests ask of them. No SCOPED_TRACE on a fiber that may suspend: it belongs to the
-// thread.
+// Connected sockets for tests, and what tests ask of them. No SCOPED_TRACE on a fiber that may suspend: it belongs to
+// the thread.
 #pragma once
 
 #include "runtime_fixture.hpp"

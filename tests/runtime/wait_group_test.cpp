@@ -81,12 +81,14 @@ TEST(WaitGroup, MayBeDestroyedRightAfterWait) {
     for (int i = 0; i < 3000; ++i) {
       auto group = std::make_unique<weft::wait_group>();
       const int n = 1 + i % 4;
-      group->add(n);
-      for (int k = 0; k < n; ++k) {
-        weft::go([shared = group.get()] { shared->done(); });
+      for (int round = 0; round < 2; ++round) {
+        group->add(n);
+        for (int k = 0; k < n; ++k) {
+          weft::go([shared = group.get()] { shared->done(); });
+        }
+        if (i % 3 == round) weft::this_fiber::yield();
+        group->wait();
       }
-      if (i % 3 == 0) weft::this_fiber::yield();
-      group->wait();
       group.reset();
     }
   });

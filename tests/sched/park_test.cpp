@@ -536,7 +536,7 @@ TEST(Fiber, AThreadThatWakesForNothingJoinsOn) {
     sched::ready(sched::current_waiter());
     std::thread later([&] {
       // The joiner has woken once and parked again, or is about to: either way it joins.
-      EXPECT_TRUE(spin_until([&] { return (*t).joined.word.load() != 0; }));
+      EXPECT_TRUE(spin_until([&] { return (*t).joined.word.peek() != 0; }));
       go.store(true);
     });
     t.join();

@@ -602,4 +602,33 @@ TEST(RunQueueStress, EmptyIsNeverTrueWhileItemsMove) {
   EXPECT_EQ(saw_empty, 0u);
 }
 
+// The next slot alone: what a thief takes from there was published by nothing else.
+TEST(RunQueueStress, TheNextSlotPublishesWhatItHolds) {
+  run_queue<counted, 4> queue;
+  run_queue<counted, 4> thief;
+  std::vector<counted> items(scaled(3'000));
+  std::atomic<std::size_t> out{0};
+  std::size_t bad_payloads = 0;
+  std::thread robber([&] {
+    while (out.load(std::memory_order_relaxed) < items.size()) {
+      if (counted* i = queue.steal_into(thief, victims_next::take)) {
+        bad_payloads += i->payload == static_cast<std::uint32_t>(i - items.data()) + 1 ? 0 : 1;
+        out.fetch_add(1, std::memory_order_relaxed);
+      } else {
+        std::this_thread::yield();
+      }
+    }
+  });
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    items[i].payload = static_cast<std::uint32_t>(i) + 1;
+    EXPECT_EQ(queue.put_next(&items[i]), nullptr);
+    while (out.load(std::memory_order_relaxed) <= i) {
+      std::this_thread::yield();
+      if (i % 4 == 0 && queue.take_next() != nullptr) out.fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+  robber.join();
+  EXPECT_EQ(bad_payloads, 0u);
+}
+
 }  // namespace

@@ -1,0 +1,128 @@
+// The words behind the scheduler's own waits: a stop, the end of a fiber, a sleep.
+//
+// Templates over the atomic, so that tests run every interleaving of them. Waiters are their bits (waiter::bits).
+#pragma once
+
+#include <weft/sched/park.hpp>
+
+#include <atomic>
+#include <cstdint>
+
+namespace weft::inline v0::sched {
+
+// stop_word is a fiber's stop: a flag that stands, and a site that says where the fiber is parked.
+// States     stop  false | true: stands for the rest of the fiber's life     set: anybody who holds the handle
+//            site  null | where the fiber is about to park, or is parked     set, cleared: the fiber
+// Invariants I1 a fiber whose stop stands is not left parked at an announced site
+// Orderings  O1 announce: store site, then load the flags || request, stop_all: store a flag, then load site
+//            O2 commit: publish the waiter, then load the flags (missed) || the same: store a flag, then take the waiter out
+//               Store-load on both sides, so seq_cst on all: either the fiber sees the stop, or the stopper finds the site and
+//               the waiter in it.
+// Not here   `everybody`, the scheduler's flag that stops all its fibers; which wait a late cancel was for (park.hpp)
+template <template <class> class Atomic = std::atomic>
+class stop_word {
+ public:
+  // begin is for a fresh fiber on the same memory.
+  void begin() noexcept {
+    stop_.store(false, std::memory_order_relaxed);
+    site_.store(nullptr, std::memory_order_relaxed);
+  }
+  bool stands(const Atomic<bool>& everybody) const noexcept {
+    return stop_.load(std::memory_order_seq_cst) || everybody.load(std::memory_order_seq_cst);
+  }
+  // announce publishes s; false, and nothing is published, if a stop stands.
+  [[nodiscard]] bool announce(cancel_site* s, const Atomic<bool>& everybody) noexcept {
+    site_.store(s, std::memory_order_seq_cst);  // O1
+    if (!stands(everybody)) return true;
+    withdraw();
+    return false;
+  }
+  void withdraw() noexcept { site_.store(nullptr, std::memory_order_relaxed); }
+  bool announced() const noexcept { return site_.load(std::memory_order_relaxed) != nullptr; }
+
+  void request() noexcept { stop_.store(true, std::memory_order_seq_cst); }  // O1, O2
+  // site is where a stop, whose flag is set already, has to cancel; or null.
+  cancel_site* site() const noexcept { return site_.load(std::memory_order_seq_cst); }
+
+  // missed is where the one who has run a fiber's commit has to cancel: a stop that came between announce and the commit
+  // found nobody to take out. The fiber may have gone on since; then this reads type-stable memory, and cancels at most a
+  // later wait of it, which the standing stop would have refused anyway.
+  cancel_site* missed(const Atomic<bool>& everybody) const noexcept { return stands(everybody) ? site() : nullptr; }
+
+ private:
+  Atomic<bool> stop_{false};
+  Atomic<cancel_site*> site_{nullptr};
+};
+
+// join_word is where the one who joins a fiber waits.
+// States     0 nobody has come | waiter* parked | done: the fiber has ended and left its stack
+//            set: wait (0 -> waiter*), end (any -> done)    left: end, a stop's take_out (waiter* -> 0)
+// Ownership  who takes waiter* out owns that waiter
+// Orderings  O1 done releases, ended acquires: the result and the departed stack are seen whole
+//            O2 of stop_word: wait publishes with seq_cst
+template <template <class> class Atomic = std::atomic>
+class join_word {
+ public:
+  static constexpr std::uintptr_t done = 2;
+  enum class joining : std::uint8_t { parked, ended, occupied };
+
+  void begin() noexcept { word_.store(0, std::memory_order_relaxed); }
+  bool ended() const noexcept { return word_.load(std::memory_order_acquire) == done; }  // O1
+
+  // wait is the joiner's commit. A thread's park may have ended for no reason: then it is still there.
+  joining wait(std::uintptr_t self) noexcept {
+    std::uintptr_t found = 0;
+    if (word_.compare_exchange_strong(found, self, std::memory_order_seq_cst)) return joining::parked;  // O2
+    if (found == done) return joining::ended;
+    return found == self ? joining::parked : joining::occupied;
+  }
+  // end returns the joiner, which the caller then owns, or 0.
+  [[nodiscard]] std::uintptr_t end() noexcept { return word_.exchange(done, std::memory_order_acq_rel); }  // O1
+  // take_out ends the wait of `who`. True: the caller owns that waiter.
+  [[nodiscard]] bool take_out(std::uintptr_t who) noexcept {
+    return word_.compare_exchange_strong(who, 0, std::memory_order_seq_cst);
+  }
+  std::uintptr_t peek() const noexcept { return word_.load(std::memory_order_relaxed); }
+
+ private:
+  Atomic<std::uintptr_t> word_{0};
+};
+
+// sleep_word is where a sleeping fiber waits.
+// States     0 awake, or woken | waiter* asleep | fired: the alarm rang before the fiber lay down
+//            set: lie_down (0 -> waiter*), ring (0 -> fired)
+//            left: ring and a stop's take_out (waiter* -> 0), get_up (fired -> 0)
+// Ownership  who takes waiter* out owns that waiter
+// Orderings  O2 of stop_word: lie_down publishes with seq_cst
+// Not here   which sleep an alarm was for: a late one ends the next sleep early, and that one looks at the clock again
+template <template <class> class Atomic = std::atomic>
+class sleep_word {
+ public:
+  static constexpr std::uintptr_t fired = 2;
+
+  // lie_down is the sleeper's commit; false if the alarm rang already.
+  [[nodiscard]] bool lie_down(std::uintptr_t self) noexcept {
+    std::uintptr_t awake = 0;
+    return word_.compare_exchange_strong(awake, self, std::memory_order_seq_cst);  // O2
+  }
+  // ring returns the sleeper, which the caller then owns, or 0.
+  [[nodiscard]] std::uintptr_t ring() noexcept {
+    std::uintptr_t word = word_.load(std::memory_order_acquire);
+    while (word != fired) {
+      const std::uintptr_t to = word == 0 ? fired : 0;
+      if (word_.compare_exchange_weak(word, to, std::memory_order_acq_rel, std::memory_order_acquire)) return word;
+    }
+    return 0;
+  }
+  [[nodiscard]] bool take_out(std::uintptr_t who) noexcept {
+    return word_.compare_exchange_strong(who, 0, std::memory_order_seq_cst);
+  }
+  // get_up is for the sleeper, who is in no hurry: whoever could take it out has done so.
+  void get_up() noexcept { word_.store(0, std::memory_order_relaxed); }
+  std::uintptr_t peek() const noexcept { return word_.load(std::memory_order_relaxed); }
+
+ private:
+  Atomic<std::uintptr_t> word_{0};
+};
+
+}  // namespace weft::inline v0::sched

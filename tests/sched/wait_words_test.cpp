@@ -1,0 +1,292 @@
+// The words of stop, join and sleep: their tables, and every interleaving of those who use them.
+#include <wait_words.hpp>
+
+#include <support/explore.hpp>
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace weft;
+using sched::join_word;
+using sched::sleep_word;
+using sched::stop_word;
+
+constexpr std::uintptr_t one = 0x1000;
+constexpr std::uintptr_t two = 0x2000;
+
+// T1: join_word, {0, waiter, done} by {wait by the same, wait by another, end, take_out right and wrong}.
+
+join_word<>& in_state(join_word<>& w, std::uintptr_t state) {
+  w.begin();
+  if (state == one) w.wait(one);
+  if (state == join_word<>::done) (void)w.end();
+  EXPECT_EQ(w.peek(), state);
+  return w;
+}
+
+TEST(JoinWordTable, EachStateByEachOperation) {
+  using joining = join_word<>::joining;
+  constexpr auto done = join_word<>::done;
+  struct row {
+    std::uintptr_t state;
+    joining same;
+    std::uintptr_t after_same;
+    joining other;
+    std::uintptr_t end;
+    bool out;
+    bool ended;
+  };
+  for (const row& r : {row{0, joining::parked, one, joining::parked, 0, false, false},
+                       row{one, joining::parked, one, joining::occupied, one, true, false},
+                       row{done, joining::ended, done, joining::ended, done, false, true}}) {
+    join_word<> w;
+    EXPECT_EQ(in_state(w, r.state).wait(one), r.same);
+    EXPECT_EQ(w.peek(), r.after_same);
+    EXPECT_EQ(in_state(w, r.state).wait(two), r.other);
+    EXPECT_EQ(in_state(w, r.state).take_out(one), r.out);
+    EXPECT_EQ(w.peek(), r.out ? 0 : r.state);
+    EXPECT_FALSE(in_state(w, r.state).take_out(two));
+    EXPECT_EQ(w.peek(), r.state);
+    EXPECT_EQ(in_state(w, r.state).ended(), r.ended);
+    EXPECT_EQ(in_state(w, r.state).end(), r.end);
+    EXPECT_TRUE(w.ended());
+  }
+}
+
+// T1: sleep_word, {0, waiter, fired} by {lie_down, ring, take_out, get_up}.
+
+TEST(SleepWordTable, EachStateByEachOperation) {
+  constexpr auto fired = sleep_word<>::fired;
+  struct row {
+    std::uintptr_t state;
+    bool down;
+    std::uintptr_t after_down;
+    std::uintptr_t rung;
+    std::uintptr_t after_ring;
+    bool out;
+  };
+  for (const row& r : {row{0, true, one, 0, fired, false}, row{one, false, one, one, 0, true},
+                       row{fired, false, fired, 0, fired, false}}) {
+    const auto in = [&] {
+      auto w = std::make_unique<sleep_word<>>();
+      if (r.state == one) (void)w->lie_down(one);
+      if (r.state == fired) (void)w->ring();
+      EXPECT_EQ(w->peek(), r.state);
+      return w;
+    };
+    auto w = in();
+    EXPECT_EQ(w->lie_down(one), r.down);
+    EXPECT_EQ(w->peek(), r.after_down);
+    w = in();
+    EXPECT_EQ(w->ring(), r.rung);
+    EXPECT_EQ(w->peek(), r.after_ring);
+    w = in();
+    EXPECT_FALSE(w->take_out(two));
+    EXPECT_EQ(w->take_out(one), r.out);
+    EXPECT_EQ(w->peek(), r.out ? 0 : r.state);
+    w = in();
+    w->get_up();
+    EXPECT_EQ(w->peek(), 0u);
+  }
+}
+
+// T1: stop_word, {no stop, own, everybody's} by {announce, missed} and {no site, a site} by withdraw.
+
+TEST(StopWordTable, EachStateByEachOperation) {
+  sched::cancel_site site{};
+  for (int kind = 0; kind < 3; ++kind) {
+    stop_word<> w;
+    std::atomic<bool> everybody{kind == 2};
+    if (kind == 1) w.request();
+    EXPECT_EQ(w.stands(everybody), kind != 0);
+    EXPECT_FALSE(w.announced());
+    EXPECT_EQ(w.missed(everybody), nullptr);
+    EXPECT_EQ(w.announce(&site, everybody), kind == 0);
+    EXPECT_EQ(w.announced(), kind == 0);
+    EXPECT_EQ(w.site(), kind == 0 ? &site : nullptr);
+    w.request();
+    EXPECT_EQ(w.missed(everybody), kind == 0 ? &site : nullptr);
+    w.withdraw();
+    EXPECT_EQ(w.missed(everybody), nullptr);
+    EXPECT_TRUE(w.stands(everybody));
+    w.begin();
+    EXPECT_EQ(w.stands(everybody), kind == 2);
+  }
+}
+
+// T2: a fiber that waits; the worker that it left, which runs its commit and looks once more though the fiber may be
+// elsewhere by then; whoever wakes it; whoever stops it.
+struct model_site : sched::cancel_site {
+  void* owner = nullptr;
+};
+
+template <class Word>
+struct world {
+  Word word;
+  model_site site;
+  stop_word<model::atomic> stops;
+  model::atomic<bool> everybody{false};
+  model::atomic<bool> happened{false};  // what a sleeper waits for: the time
+  model::parking_place bed;
+  model::atomic<bool> departed{false};
+  model::atomic<bool> over{false};
+  // Counted for the check alone.
+  int parks = 0;
+  int wakes = 0;
+  int doubles = 0;
+  std::string result = "none";
+
+  world() {
+    site.owner = this;
+    site.cancel = [](sched::cancel_site& s, sched::waiter w) noexcept {
+      auto* self = static_cast<world*>(static_cast<model_site&>(s).owner);
+      if (self->word.take_out(w.bits())) self->wake();
+    };
+  }
+
+  void wake() {
+    ++wakes;
+    if (!bed.unpark()) ++doubles;
+  }
+  void cancel(sched::cancel_site* s) {
+    if (s != nullptr) s->cancel(*s, sched::waiter::from_bits(one));
+  }
+  void request_stop() {
+    stops.request();
+    cancel(stops.site());
+  }
+  void stop_all() {
+    everybody.store(true, std::memory_order_seq_cst);
+    cancel(stops.site());
+  }
+  // The fiber's half of a park; the other half is the worker's.
+  void park() {
+    departed.store(true, std::memory_order_seq_cst);
+    bed.park();
+  }
+  template <class Commit>
+  void run_commits(const Commit& commit) {
+    for (;;) {
+      model::wait_until([this] {
+        return departed.load(std::memory_order_seq_cst) || over.load(std::memory_order_seq_cst);
+      });
+      if (!departed.exchange(false, std::memory_order_seq_cst)) return;
+      const bool announced = stops.announced();
+      if (!commit()) {
+        if (!bed.unpark()) ++doubles;
+        continue;
+      }
+      ++parks;
+      if (announced) cancel(stops.missed(everybody));
+    }
+  }
+  std::string conserved() const {
+    if (parks != wakes) return std::to_string(parks) + " parks, " + std::to_string(wakes) + " wakes";
+    if (doubles != 0) return "woken twice";
+    return "";
+  }
+};
+
+using sleep_world = world<sleep_word<model::atomic>>;
+using join_world = world<join_word<model::atomic>>;
+
+// sleep_until.
+void sleeper(sleep_world& w) {
+  w.result = "slept";
+  while (!w.happened.load(std::memory_order_seq_cst)) {
+    if (!w.stops.announce(&w.site, w.everybody)) {
+      w.result = "stopped";
+      break;
+    }
+    w.park();
+    w.stops.withdraw();
+    w.word.get_up();
+    if (w.stops.stands(w.everybody) && !w.happened.load(std::memory_order_seq_cst)) {
+      w.result = "stopped";
+      break;
+    }
+  }
+  w.over.store(true, std::memory_order_seq_cst);
+}
+
+// join.
+void joiner(join_world& w) {
+  w.result = "joined";
+  while (!w.word.ended()) {
+    if (!w.stops.announce(&w.site, w.everybody)) {
+      w.result = "stopped";
+      break;
+    }
+    w.park();
+    w.stops.withdraw();
+    if (!w.word.ended() && w.stops.stands(w.everybody)) {
+      w.result = "stopped";
+      break;
+    }
+  }
+  w.over.store(true, std::memory_order_seq_cst);
+}
+
+const model::actor<sleep_world> sleeping{"sleeper", sleeper};
+const model::actor<sleep_world> sleep_worker{"worker",
+                                             [](sleep_world& w) { w.run_commits([&] { return w.word.lie_down(one); }); }};
+const model::actor<sleep_world> alarm{"alarm", [](sleep_world& w) {
+                                        w.happened.store(true, std::memory_order_seq_cst);
+                                        if (w.word.ring() != 0) w.wake();
+                                      }};
+const model::actor<sleep_world> late_alarm{"alarm of an earlier sleep", [](sleep_world& w) {
+                                             if (w.word.ring() != 0) w.wake();
+                                           }};
+const model::actor<sleep_world> stop_sleep{"stopper", [](sleep_world& w) { w.request_stop(); }};
+const model::actor<sleep_world> stop_all_sleep{"stopper of all", [](sleep_world& w) { w.stop_all(); }};
+
+const model::actor<join_world> joining{"joiner", joiner};
+const model::actor<join_world> join_worker{"worker", [](join_world& w) {
+                                             w.run_commits([&] {
+                                               return w.word.wait(one) == join_word<model::atomic>::joining::parked;
+                                             });
+                                           }};
+const model::actor<join_world> ending{"end", [](join_world& w) {
+                                        if (w.word.end() != 0) w.wake();
+                                      }};
+const model::actor<join_world> stop_join{"stopper", [](join_world& w) { w.request_stop(); }};
+const model::actor<join_world> stop_all_join{"stopper of all", [](join_world& w) { w.stop_all(); }};
+
+template <class World>
+void expect_always(const std::vector<model::actor<World>>& actors, const std::string& result) {
+  const auto found = model::explore<World>(actors, [&](World& w) {
+    if (!result.empty() && w.result != result) return "result " + w.result;
+    return w.conserved();
+  });
+  EXPECT_GE(found.runs, 3u);
+}
+
+TEST(SleepModel, AnAlarmAtAnyPointEndsTheSleep) { expect_always<sleep_world>({sleeping, sleep_worker, alarm}, "slept"); }
+TEST(SleepModel, AStopAtAnyPointEndsTheSleep) {
+  expect_always<sleep_world>({sleeping, sleep_worker, stop_sleep}, "stopped");
+  expect_always<sleep_world>({sleeping, sleep_worker, stop_all_sleep}, "stopped");
+}
+TEST(SleepModel, TwoStopsWakeOnce) {
+  expect_always<sleep_world>({sleeping, sleep_worker, stop_sleep, stop_all_sleep}, "stopped");
+}
+TEST(SleepModel, AlarmAndStopWakeOnce) { expect_always<sleep_world>({sleeping, sleep_worker, alarm, stop_sleep}, ""); }
+TEST(SleepModel, ALateAlarmDoesNotEndTheSleep) {
+  expect_always<sleep_world>({sleeping, sleep_worker, alarm, late_alarm}, "slept");
+}
+
+TEST(JoinModel, TheEndAtAnyPointEndsTheJoin) { expect_always<join_world>({joining, join_worker, ending}, "joined"); }
+TEST(JoinModel, AStopAtAnyPointEndsTheJoin) {
+  expect_always<join_world>({joining, join_worker, stop_join}, "stopped");
+  expect_always<join_world>({joining, join_worker, stop_all_join}, "stopped");
+}
+TEST(JoinModel, EndAndStopsWakeOnce) {
+  expect_always<join_world>({joining, join_worker, ending, stop_join}, "");
+  expect_always<join_world>({joining, join_worker, ending, stop_all_join}, "");
+}
+
+}  // namespace
