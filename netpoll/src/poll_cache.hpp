@@ -44,7 +44,6 @@ class poll_cache {
   }
   static constexpr std::uint64_t no_key = ~std::uint64_t{0};
 
-  poller& owner() const noexcept { return owner_; }
   std::uint64_t stale_events() const noexcept { return stale_.load(std::memory_order_relaxed); }
   std::uint32_t slots_in_use() noexcept;
 

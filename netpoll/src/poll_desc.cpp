@@ -8,15 +8,13 @@ namespace weft::inline v0::poll {
 
 namespace {
 
-// A stop request takes its fiber out of the gate. The fiber owns nothing that it needs here: as soon as it is woken
-// it may close the descriptor and with it the poller, whose count is lowered after; hence the reference.
+// A stop request takes its fiber out of the gate. Woken, the fiber waits in sched::withdraw until this has returned, so the
+// descriptor and its poller, whose count is lowered last, are still there.
 void stop_waiter(sched::cancel_site& site, sched::waiter w) noexcept {
   auto& at = static_cast<stop_site&>(site);
   if (!at.pd.gate_of(at.m).withdraw(w)) return;
-  poll_cache& home = at.pd.home;
-  const std::shared_ptr<poller> keep = home.owner().weak_from_this().lock();
   sched::ready(w);
-  home.lower_waiters(1);
+  at.pd.home.lower_waiters(1);
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ void end_turn(scheduler& s) noexcept {
 void lend(worker* w) noexcept {
   scheduler& s = *w->home;
   processor* p = w->lent = std::exchange(w->p, nullptr);
-  p->state.store(processor_state::blocking, std::memory_order_release);
+  p->state.store(processor_state::blocking, std::memory_order_seq_cst);  // pairs with any_lent
   s.idle.processor_released();
   // The re-check that a release asks for (idle_protocol, O1); and somebody must sit in the poller.
   if (!p->queue.empty() || s.global.size() != 0 || !s.poller_asleep.load(std::memory_order_seq_cst)) {

@@ -108,6 +108,9 @@ class alignas(64) fiber {
 // stop_stands tells whether a stop of f stands, its own or everybody's.
 bool stop_stands(const fiber& f) noexcept;
 
+// cancel_parked takes a fiber whose stop stands out of where it is parked, if it has announced a site.
+void cancel_parked(fiber& f) noexcept;
+
 // stop_now takes a fiber whose stop stands out of where it is parked, and passes the stop to its tokens. Safe though the fiber
 // ends meanwhile.
 void stop_now(fiber& f) noexcept;

@@ -30,9 +30,8 @@ void arrived(void* message) noexcept {
     order.w->home->push_next(order.w->p, order.from);
     return;
   }
-  if (order.cancellable) {
-    cancel_site* site = order.from->stops.missed(order.from->home->stop_everything);
-    if (site != nullptr) [[unlikely]] site->cancel(*site, waiter(order.from));
+  if (order.cancellable && order.from->stops.missed(order.from->home->stop_everything) != nullptr) [[unlikely]] {
+    cancel_parked(*order.from);
   }
 }
 

@@ -206,7 +206,7 @@ void request_stop(fiber& f) noexcept {
 }
 
 void stop_now(fiber& f) noexcept {
-  if (cancel_site* site = f.stops.site()) site->cancel(*site, waiter(&f));
+  cancel_parked(f);
   if (!f.has_source.load(std::memory_order_seq_cst)) return;  // pairs with stop_token_of
   std::stop_source source{std::nostopstate};
   {

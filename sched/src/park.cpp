@@ -60,11 +60,23 @@ bool announce(cancel_site& site) noexcept {
   if (f == nullptr) return true;
   // Not published while the fiber unwinds: a stop that stands would take it out of each wait at once, and it would wait again.
   if (w->exceptions->uncaught != 0) [[unlikely]] return true;
-  return f->stops.announce(&site, f->home->stop_everything);
+  if (f->stops.announce(&site, f->home->stop_everything)) return true;
+  withdraw();  // it was published for a moment: a stopper may have found it
+  return false;
 }
 
 void withdraw() noexcept {
-  if (fiber* f = current_fiber()) f->stops.withdraw();
+  fiber* f = current_fiber();
+  if (f == nullptr) return;
+  f->stops.withdraw();
+  // Whoever has read the site before may still be in its cancel(). What the site belongs to may be of another scheduler, and gone
+  // as soon as we return: wait for it. It takes a stop request at this very moment to get here.
+  while (f->stops.in_cancel()) ::sched_yield();
+}
+
+void cancel_parked(fiber& f) noexcept {
+  if (cancel_site* site = f.stops.enter_cancel()) site->cancel(*site, waiter(&f));
+  f.stops.leave_cancel();
 }
 
 bool stop_requested() noexcept {

@@ -172,6 +172,7 @@ class scheduler {
   worker* add_worker_locked(processor* p, bool searching) noexcept;
   processor* take_processor_locked() noexcept;
   void put_back_processor_locked(processor* p) noexcept;
+  bool any_lent() const noexcept;
 
   template <class Visit>
   void for_each_fiber(Visit&& visit) noexcept {

@@ -13,11 +13,15 @@ namespace weft::inline v0::sched {
 // stop_word is a fiber's stop: a flag that stands, and a site that says where the fiber is parked.
 // States     stop  false | true: stands for the rest of the fiber's life     set: anybody who holds the handle
 //            site  null | where the fiber is about to park, or is parked     set, cleared: the fiber
+//            cancelling  how many stoppers are between reading the site and the end of its cancel()
 // Invariants I1 a fiber whose stop stands is not left parked at an announced site
+//            I2 after withdraw and in_cancel() == false, nobody uses the site that was announced
 // Orderings  O1 announce: store site, then load the flags || request, stop_all: store a flag, then load site
 //            O2 commit: publish the waiter, then load the flags (missed) || the same: store a flag, then take the waiter out
 //               Store-load on both sides, so seq_cst on all: either the fiber sees the stop, or the stopper finds the site and
 //               the waiter in it.
+//            O3 withdraw: clear site, then load cancelling || enter_cancel: raise cancelling, then load site
+//               Likewise: either the stopper finds no site, or the fiber waits for it.
 // Not here   `everybody`, the scheduler's flag that stops all its fibers; which wait a late cancel was for (park.hpp)
 template <template <class> class Atomic = std::atomic>
 class stop_word {
@@ -37,12 +41,19 @@ class stop_word {
     withdraw();
     return false;
   }
-  void withdraw() noexcept { site_.store(nullptr, std::memory_order_relaxed); }
+  void withdraw() noexcept { site_.store(nullptr, std::memory_order_seq_cst); }  // O3
+  bool in_cancel() const noexcept { return cancelling_.load(std::memory_order_seq_cst) != 0; }  // O3
   bool announced() const noexcept { return site_.load(std::memory_order_relaxed) != nullptr; }
 
   void request() noexcept { stop_.store(true, std::memory_order_seq_cst); }  // O1, O2
-  // site is where a stop, whose flag is set already, has to cancel; or null.
-  cancel_site* site() const noexcept { return site_.load(std::memory_order_seq_cst); }
+  cancel_site* site() const noexcept { return site_.load(std::memory_order_seq_cst); }  // O1
+
+  // enter_cancel returns where a stop, whose flag is set already, has to cancel; or null. leave_cancel follows in any case.
+  cancel_site* enter_cancel() noexcept {
+    cancelling_.fetch_add(1, std::memory_order_seq_cst);  // O3
+    return site();
+  }
+  void leave_cancel() noexcept { cancelling_.fetch_sub(1, std::memory_order_release); }
 
   // missed is where the one who has run a fiber's commit has to cancel: a stop that came between announce and the commit
   // found nobody to take out. The fiber may have gone on since; then this reads type-stable memory, and cancels at most a
@@ -52,6 +63,7 @@ class stop_word {
  private:
   Atomic<bool> stop_{false};
   Atomic<cancel_site*> site_{nullptr};
+  Atomic<std::uint32_t> cancelling_{0};
 };
 
 // join_word is where the one who joins a fiber waits.

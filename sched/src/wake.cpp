@@ -64,10 +64,19 @@ void scheduler::put_back_processor_locked(processor* p) noexcept {
   idle.processor_released();
 }
 
+bool scheduler::any_lent() const noexcept {
+  for (const auto& p : processors) {
+    // seq_cst: after end_search in the order in which lend stores the state and then raises the idle count.
+    if (p->state.load(std::memory_order_seq_cst) == processor_state::blocking) return true;
+  }
+  return false;
+}
+
 void scheduler::wake_worker() noexcept {
   for (;;) {
     worker* sleeper = nullptr;
     bool broke = false;
+    bool owed = false;
     {
       std::lock_guard guard(mutex_);
       processor* p = take_processor_locked();
@@ -92,7 +101,7 @@ void scheduler::wake_worker() noexcept {
         if (p != nullptr && polling_) {
           broke = true;
         } else if (p != nullptr) {
-          wake_owed_ = true;
+          owed = wake_owed_ = true;
         }
       }
     }
@@ -107,8 +116,9 @@ void scheduler::wake_worker() noexcept {
       return;
     }
     // No processor. One may have been lent, without the mutex, since the look at them; its lender has re-checked too early
-    // for the work of somebody who saw our token.
-    if (!idle.claim_wake()) return;
+    // for the work of somebody who saw our token. Asked before the claim: a processor that is just being taken back still
+    // counts as idle, and claiming it again and again would spin.
+    if (owed || !any_lent() || !idle.claim_wake()) return;
   }
 }
 

@@ -33,6 +33,20 @@ TEST(Blocking, OthersRunMeanwhile) {
   });
 }
 
+TEST(Blocking, AProcessorWithWorkIsGivenAwayAtOnce) {
+  // Not left to the monitor: before the region begins, somebody has been told. So too if nobody would poll.
+  engine e(1);
+  e.run([&] {
+    for (int round = 0; round < 20; ++round) {
+      std::atomic<bool> ran{false};
+      e.go([&] { ran.store(true); });
+      sched::blocking_region region;
+      EXPECT_NE(e->processors[0]->state.load(), sched::processor_state::blocking);
+      EXPECT_TRUE(spin_until([&] { return ran.load(); }));
+    }
+  });
+}
+
 TEST(Blocking, WhoComesWhileItBlocksRunsToo) {
   engine e(1);
   std::atomic<bool> blocked{false};
@@ -106,7 +120,7 @@ TEST(Blocking, MoreRegionsThanThreadsTakeTurns) {
           int seen = most.load();
           while (seen < now_inside && !most.compare_exchange_weak(seen, now_inside)) {
           }
-          ::sched_yield();
+          for (int k = 0; k < 50; ++k) ::sched_yield();
           inside.fetch_sub(1);
         }
         done.fetch_add(1);

@@ -505,7 +505,12 @@ void stress(std::size_t thieves, std::size_t count, std::uint32_t seed) {
       (void)victim.empty();
       counted* i = victim.steal_into(queues[self], random() % 4 == 0 ? victims_next::take : victims_next::leave);
       if (i == nullptr) {
-        std::this_thread::yield();
+        // Its own leftovers, which a thief that is alone would else keep for ever.
+        if (counted* left = queues[self].pop()) {
+          take(left);
+        } else {
+          std::this_thread::yield();
+        }
         continue;
       }
       take(i);

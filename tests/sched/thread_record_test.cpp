@@ -6,7 +6,11 @@
 #include <support/engine.hpp>
 
 #include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -146,6 +150,38 @@ TEST(SpinLock, ExcludesAndForgetsNoSleeper) {
   }
   for (auto& t : threads) t.join();
   EXPECT_EQ(counter, 4 * rounds);
+}
+
+TEST(SpinLock, TwoSleepersAreBothWokenInTurn) {
+  // Nobody else comes by whose unlock would help.
+  sched::spin_lock lock;
+  std::atomic<int> through{0};
+  std::atomic<long> ids[2] = {};
+  lock.lock();
+  std::vector<std::thread> sleepers;
+  for (auto& id : ids) {
+    sleepers.emplace_back([&] {
+      id.store(thread_id());
+      lock.lock();
+      lock.unlock();
+      through.fetch_add(1);
+    });
+  }
+  const auto asleep = [](long id) {
+    std::ifstream stat("/proc/self/task/" + std::to_string(id) + "/stat");
+    std::string text((std::istreambuf_iterator<char>(stat)), {});
+    const auto end = text.rfind(')');
+    return end != std::string::npos && text[end + 2] == 'S';
+  };
+  for (auto& id : ids) {
+    ASSERT_TRUE(spin_until([&] { return id.load() != 0 && asleep(id.load()); }));
+  }
+  lock.unlock();
+  if (!spin_until([&] { return through.load() == 2; })) {
+    std::fputs("a sleeper was forgotten\n", stderr);
+    std::abort();  // it can't be joined
+  }
+  for (auto& t : sleepers) t.join();
 }
 
 TEST(SpinLock, MayBeUnlockedByTheCommitOfAPark) {

@@ -132,6 +132,7 @@ struct world {
   stop_word<model::atomic> stops;
   model::atomic<bool> everybody{false};
   model::atomic<bool> happened{false};  // what a sleeper waits for: the time
+  model::atomic<bool> site_lives{false};
   model::parking_place bed;
   model::atomic<bool> departed{false};
   model::atomic<bool> over{false};
@@ -139,12 +140,14 @@ struct world {
   int parks = 0;
   int wakes = 0;
   int doubles = 0;
+  int strays = 0;
   std::string result = "none";
 
   world() {
     site.owner = this;
     site.cancel = [](sched::cancel_site& s, sched::waiter w) noexcept {
       auto* self = static_cast<world*>(static_cast<model_site&>(s).owner);
+      if (!self->site_lives.load(std::memory_order_seq_cst)) ++self->strays;
       if (self->word.take_out(w.bits())) self->wake();
     };
   }
@@ -153,16 +156,33 @@ struct world {
     ++wakes;
     if (!bed.unpark()) ++doubles;
   }
-  void cancel(sched::cancel_site* s) {
-    if (s != nullptr) s->cancel(*s, sched::waiter::from_bits(one));
+  // As announce, withdraw and cancel_parked of park.cpp.
+  bool announce() {
+    site_lives.store(true, std::memory_order_seq_cst);
+    if (stops.announce(&site, everybody)) return true;
+    leave();
+    return false;
+  }
+  void withdraw() {
+    stops.withdraw();
+    leave();
+  }
+  // From here on the site may be gone.
+  void leave() {
+    model::wait_until([this] { return !stops.in_cancel(); });
+    site_lives.store(false, std::memory_order_seq_cst);
+  }
+  void cancel_parked() {
+    if (sched::cancel_site* s = stops.enter_cancel()) s->cancel(*s, sched::waiter::from_bits(one));
+    stops.leave_cancel();
   }
   void request_stop() {
     stops.request();
-    cancel(stops.site());
+    cancel_parked();
   }
   void stop_all() {
     everybody.store(true, std::memory_order_seq_cst);
-    cancel(stops.site());
+    cancel_parked();
   }
   // The fiber's half of a park; the other half is the worker's.
   void park() {
@@ -182,12 +202,13 @@ struct world {
         continue;
       }
       ++parks;
-      if (announced) cancel(stops.missed(everybody));
+      if (announced && stops.missed(everybody) != nullptr) cancel_parked();
     }
   }
   std::string conserved() const {
     if (parks != wakes) return std::to_string(parks) + " parks, " + std::to_string(wakes) + " wakes";
     if (doubles != 0) return "woken twice";
+    if (strays != 0) return "a site was used after withdraw";
     return "";
   }
 };
@@ -199,12 +220,12 @@ using join_world = world<join_word<model::atomic>>;
 void sleeper(sleep_world& w) {
   w.result = "slept";
   while (!w.happened.load(std::memory_order_seq_cst)) {
-    if (!w.stops.announce(&w.site, w.everybody)) {
+    if (!w.announce()) {
       w.result = "stopped";
       break;
     }
     w.park();
-    w.stops.withdraw();
+    w.withdraw();
     w.word.get_up();
     if (w.stops.stands(w.everybody) && !w.happened.load(std::memory_order_seq_cst)) {
       w.result = "stopped";
@@ -218,12 +239,12 @@ void sleeper(sleep_world& w) {
 void joiner(join_world& w) {
   w.result = "joined";
   while (!w.word.ended()) {
-    if (!w.stops.announce(&w.site, w.everybody)) {
+    if (!w.announce()) {
       w.result = "stopped";
       break;
     }
     w.park();
-    w.stops.withdraw();
+    w.withdraw();
     if (!w.word.ended() && w.stops.stands(w.everybody)) {
       w.result = "stopped";
       break;

@@ -1,4 +1,4 @@
-// What a compiler may make of a function that comes back on another thread.
+// What a compiler may make of a function that comes back on another thread. covers L155 L156
 //
 // One function body asks for the current worker and for the results of failing system calls before and after a migration.
 // Built with every optimisation, with and without -fPIC, by each compiler; together with current.cpp, so that the compiler

@@ -24,7 +24,7 @@ enum readiness : unsigned {
 // netpollopen and netpollclose; the rest is common.
 // Thread-safe. Descriptors share ownership of it, so that a connection may outlive its runtime; a poller that was shut
 // down refuses and wakes (every descriptor of it reports `closed`).
-class WEFT_API poller : public sched::netpoller, public std::enable_shared_from_this<poller> {
+class WEFT_API poller : public sched::netpoller {
  public:
   ~poller() override;
   poller(const poller&) = delete;

@@ -42,8 +42,8 @@ WEFT_API void yield() noexcept;
 // A park that can be ended so announces first how to remove its waiter:
 //     if (!announce(site)) return canceled;  park(...);  withdraw();  if (stop_requested()) return canceled;
 // cancel() removes exactly that waiter from the site's published word (a compare and swap against its bits, so that
-// a late call for a wait that is over does nothing) and, if it won, passes it to ready(). The site's memory is
-// type-stable: it may be called at any time after announce, though the wait is over.
+// a late call for a wait that is over does nothing) and, if it won, passes it to ready(). It may be called at any time
+// between announce and withdraw, though the wait is over; withdraw waits for calls that are under way.
 struct cancel_site {
   void (*cancel)(cancel_site& site, waiter w) noexcept;
 };
