@@ -35,6 +35,14 @@
 #include <sanitizer/tsan_interface.h>
 #endif
 
+// WEFT_REAL_STACK is for functions with locals that whoever is switched to reads. AddressSanitizer may keep locals on a fake
+// stack, which is gone after the last switch from a fiber; functions that it doesn't instrument have theirs on the real one.
+#if defined(WEFT_ASAN)
+#define WEFT_REAL_STACK __attribute__((no_sanitize("address")))
+#else
+#define WEFT_REAL_STACK
+#endif
+
 namespace weft::inline v0::sched {
 
 // exception_state is what the C++ runtime keeps per thread while exceptions are handled; the layout of the Itanium ABI's
@@ -111,7 +119,7 @@ enum class last { no, yes };
 // Not instrumented: the hook changes the shadow stack that instrumented code would push to and pop from.
 __attribute__((no_sanitize("thread")))
 #endif
-inline void*
+WEFT_REAL_STACK inline void*
 switch_context(context& from, context& to, exception_state* thread, void* message,
                [[maybe_unused]] last end = last::no) noexcept {
   // Word by word: as one 16-byte move it would wait for the two stores that wrote it last time.

@@ -63,7 +63,8 @@ fiber* processor::own_fiber() noexcept {
   return f;
 }
 
-void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word, last end) noexcept {
+WEFT_REAL_STACK void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word,
+                            last end) noexcept {
   check_canary(f);
   departure_order order{w, f, f->stops.announced(), then, object, word};
   fiber* to = w->p->next_fiber();

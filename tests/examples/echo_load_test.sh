@@ -86,7 +86,8 @@ test_an_interrupt_ends_it_with_a_table() {
   start_server "$bin/echo_server" --listen 127.0.0.1:0
   "$bin/echo_load" --connect "$server_address" --connections 10 --seconds 60 >table 2>load.err &
   local running=$!
-  sleep 0.5
+  wait_for_signals $running
+  sleep 0.5  # some load
   stop_server $running INT
   [ "$(value_of errors)" = 0 ] && [ "$(value_of requests)" -gt 0 ] || fail "$(cat table load.err)"
   stop_server "$server_pid"

@@ -12,7 +12,7 @@ test_threads_and_fibers_agree() {
 test_an_interrupt_ends_it() {
   "$bin/embed" --requests 1000000 >out &
   local running=$!
-  sleep 0.5
+  wait_for_signals $running
   stop_server $running INT
   grep -q '^sum [0-9]*, expected' out || fail "$(cat out)"
 }

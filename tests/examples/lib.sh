@@ -35,6 +35,18 @@ start_server() {
   fail "does not listen: $* ($(cat "$err"))"
 }
 
+# wait_for_signals PID: waits until the program has blocked SIGINT to wait for it. Before, it would be lost: a shell that is
+# not interactive starts its background programs with SIGINT ignored.
+wait_for_signals() {
+  local blocked
+  for _ in $(seq 400); do
+    blocked=$(sed -n 's/^SigBlk:[^0-9a-f]*//p' "/proc/$1/status" 2>/dev/null)
+    [ -n "$blocked" ] && [ $((0x$blocked & 2)) -ne 0 ] && return
+    sleep 0.05
+  done
+  fail "doesn't wait for signals"
+}
+
 # stop_server PID [SIGNAL]: sends it and expects the exit status 0 within 20 s, and no process left.
 stop_server() {
   kill -"${2:-TERM}" "$1"

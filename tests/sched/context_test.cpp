@@ -222,7 +222,8 @@ TEST(Context, OneThatEndedCanBePreparedAgain) {
   c.begin();  // the destructor disposes of it
 }
 
-// T3: many contexts that switch to each other at random, each with a secret on its stack and, now and then, in a catch block.
+// T3: many contexts that switch to each other at random, each with a secret on its stack and, now and then, in a catch
+// block.
 struct ring;
 struct member final : coroutine {
   ring* all = nullptr;

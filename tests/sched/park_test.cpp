@@ -196,7 +196,9 @@ void pass_tokens(unsigned workers, int fibers, int threads, int tokens, int hops
   for (auto& s : stops) EXPECT_EQ(s.visits, hops);
 }
 
-TEST(Park, ATokenGoesRoundAmongFibers) { pass_tokens(workers_wanted(), 10, 0, 1, 300 * static_cast<int>(test_scale())); }
+TEST(Park, ATokenGoesRoundAmongFibers) {
+  pass_tokens(workers_wanted(), 10, 0, 1, 300 * static_cast<int>(test_scale()));
+}
 TEST(Park, ATokenGoesRoundAmongFibersAndThreads) {
   pass_tokens(workers_wanted(), 4, 2, 1, 200 * static_cast<int>(test_scale()));
 }
@@ -248,8 +250,10 @@ TEST(Park, EachReadyEndsOnePark) {
         }
         if (w) sched::ready(w);
         if (!w) {
-          if (sched::current_fiber() != nullptr) sched::yield();
-          else ::sched_yield();
+          if (sched::current_fiber() != nullptr)
+            sched::yield();
+          else
+            ::sched_yield();
         }
       }
     };
@@ -373,6 +377,7 @@ TEST(Dispatch, NoProcessorIsIdleWhileWorkIsQueued) {
     for (int round = 0; round < 10; ++round) {
       std::atomic<unsigned> inside{0};
       std::atomic<unsigned> gone{0};
+      std::atomic<unsigned> waiting{0};
       std::vector<poll_event> events(n);
       const auto meet = [&] {
         inside.fetch_add(1);
@@ -386,7 +391,6 @@ TEST(Dispatch, NoProcessorIsIdleWhileWorkIsQueued) {
       } else if (source == 1) {
         for (unsigned i = 0; i < n; ++i) e.go(meet);
       } else if (source == 2) {
-        std::atomic<unsigned> waiting{0};
         for (unsigned i = 0; i < n; ++i) {
           e.go([&, i] {
             waiting.fetch_add(1);
@@ -399,7 +403,7 @@ TEST(Dispatch, NoProcessorIsIdleWhileWorkIsQueued) {
       } else {
         const sched::nanotime at = sched::after(2 * millisecond);
         for (unsigned i = 0; i < n; ++i) {
-          e.go([&] {
+          e.go([&, at] {
             EXPECT_TRUE(sched::sleep_until(at));
             meet();
           });
@@ -652,7 +656,8 @@ TEST(FiberDeathTest, DestroyingASchedulerWithLiveFibersIsFatal) {
         fake_poller poller;
         int error = 0;
         sched::scheduler* s = sched::create_scheduler({}, poller, error);
-        sched::fiber* f = make_fiber(*s, [] { (void)sched::sleep_until(sched::never); }, sched::handle::none);
+        sched::fiber* f = make_fiber(
+            *s, [] { (void)sched::sleep_until(sched::never); }, sched::handle::none);
         sched::start(*f);
         sched::destroy_scheduler(s);
       },

@@ -121,9 +121,7 @@ TEST(Stop, EndsASleepAJoinAndAWaitForAnEvent) {
       });
       if (parked) {
         ASSERT_TRUE(spin_until([&] {
-          return (kind == 0   ? (*t).sleep.word.peek()
-                  : kind == 1 ? (*other).joined.word.peek()
-                              : event.word.load()) > 2;
+          return (kind == 0 ? (*t).sleep.word.peek() : kind == 1 ? (*other).joined.word.peek() : event.word.load()) > 2;
         }));
       }
       sched::request_stop(*t);
@@ -135,7 +133,8 @@ TEST(Stop, EndsASleepAJoinAndAWaitForAnEvent) {
 
 TEST(Stop, OneThatStandsBeforeTheStartIsSeen) {
   engine e;
-  sched::fiber* f = make_fiber(*e, [] { EXPECT_FALSE(sched::sleep_until(sched::never)); }, sched::handle::one);
+  sched::fiber* f = make_fiber(
+      *e, [] { EXPECT_FALSE(sched::sleep_until(sched::never)); }, sched::handle::one);
   sched::request_stop(*f);
   sched::start(*f);
   task t(f);

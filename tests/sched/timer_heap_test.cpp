@@ -239,7 +239,8 @@ TEST(TimerHeap, StoppedTimersArePurged) {
   }
   // Most have left the heap: they can't be moved in it.
   std::size_t inside = 0;
-  for (std::size_t i = 0; i < churn; ++i) inside += heap.move(many[i].alarm, 6'000'000, shot::ring, &many[i], 0) ? 1 : 0;
+  for (std::size_t i = 0; i < churn; ++i)
+    inside += heap.move(many[i].alarm, 6'000'000, shot::ring, &many[i], 0) ? 1 : 0;
   EXPECT_LE(inside, 2 * kept);
   EXPECT_EQ(heap.run_due(2000), kept);
 }

@@ -131,13 +131,14 @@ TEST(Sleep, ATimerOfAThreadWakesTheScheduler) {
   for (std::uint32_t i = 1; i <= 20; ++i) {
     b.rang.store(0);
     const nanotime at = sched::after(500 * microsecond);
-    b.alarm.arm(*e, at,
-                [](void* object, std::uint32_t sequence) noexcept {
-                  auto* of = static_cast<bell*>(object);
-                  of->sequence.store(sequence);
-                  of->rang.store(sched::now());
-                },
-                &b, i);
+    b.alarm.arm(
+        *e, at,
+        [](void* object, std::uint32_t sequence) noexcept {
+          auto* of = static_cast<bell*>(object);
+          of->sequence.store(sequence);
+          of->rang.store(sched::now());
+        },
+        &b, i);
     ASSERT_TRUE(spin_until([&] { return b.rang.load() != 0; }));
     EXPECT_GE(b.rang.load(), at);
     EXPECT_EQ(b.sequence, i);

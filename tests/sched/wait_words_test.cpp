@@ -192,9 +192,8 @@ struct world {
   template <class Commit>
   void run_commits(const Commit& commit) {
     for (;;) {
-      model::wait_until([this] {
-        return departed.load(std::memory_order_seq_cst) || over.load(std::memory_order_seq_cst);
-      });
+      model::wait_until(
+          [this] { return departed.load(std::memory_order_seq_cst) || over.load(std::memory_order_seq_cst); });
       if (!departed.exchange(false, std::memory_order_seq_cst)) return;
       const bool announced = stops.announced();
       if (!commit()) {
@@ -254,8 +253,8 @@ void joiner(join_world& w) {
 }
 
 const model::actor<sleep_world> sleeping{"sleeper", sleeper};
-const model::actor<sleep_world> sleep_worker{"worker",
-                                             [](sleep_world& w) { w.run_commits([&] { return w.word.lie_down(one); }); }};
+const model::actor<sleep_world> sleep_worker{
+    "worker", [](sleep_world& w) { w.run_commits([&] { return w.word.lie_down(one); }); }};
 const model::actor<sleep_world> alarm{"alarm", [](sleep_world& w) {
                                         w.happened.store(true, std::memory_order_seq_cst);
                                         if (w.word.ring() != 0) w.wake();
@@ -267,11 +266,10 @@ const model::actor<sleep_world> stop_sleep{"stopper", [](sleep_world& w) { w.req
 const model::actor<sleep_world> stop_all_sleep{"stopper of all", [](sleep_world& w) { w.stop_all(); }};
 
 const model::actor<join_world> joining{"joiner", joiner};
-const model::actor<join_world> join_worker{"worker", [](join_world& w) {
-                                             w.run_commits([&] {
-                                               return w.word.wait(one) == join_word<model::atomic>::joining::parked;
-                                             });
-                                           }};
+const model::actor<join_world> join_worker{
+    "worker", [](join_world& w) {
+      w.run_commits([&] { return w.word.wait(one) == join_word<model::atomic>::joining::parked; });
+    }};
 const model::actor<join_world> ending{"end", [](join_world& w) {
                                         if (w.word.end() != 0) w.wake();
                                       }};
@@ -287,7 +285,9 @@ void expect_always(const std::vector<model::actor<World>>& actors, const std::st
   EXPECT_GE(found.runs, 3u);
 }
 
-TEST(SleepModel, AnAlarmAtAnyPointEndsTheSleep) { expect_always<sleep_world>({sleeping, sleep_worker, alarm}, "slept"); }
+TEST(SleepModel, AnAlarmAtAnyPointEndsTheSleep) {
+  expect_always<sleep_world>({sleeping, sleep_worker, alarm}, "slept");
+}
 TEST(SleepModel, AStopAtAnyPointEndsTheSleep) {
   expect_always<sleep_world>({sleeping, sleep_worker, stop_sleep}, "stopped");
   expect_always<sleep_world>({sleeping, sleep_worker, stop_all_sleep}, "stopped");

@@ -151,8 +151,8 @@ class engine {
   sched::scheduler* s_;
 };
 
-// migrate parks the calling fiber with a commit that publishes it and then keeps its thread busy until the fiber has been
-// resumed: so it comes back on another worker, while the one that it left is still inside of the commit. Needs two
+// migrate parks the calling fiber with a commit that publishes it and then keeps its thread busy until the fiber has
+// been resumed: so it comes back on another worker, while the one that it left is still inside of the commit. Needs two
 // processors. False if nobody resumed it.
 struct migration {
   std::atomic<bool> resumed{false};
@@ -178,7 +178,7 @@ inline bool depart_slowly(sched::waiter self, void* object, std::uintptr_t) noex
   return spin_until([&] { return m->left.load(); }) && !m->gave_up;
 }
 
-// latch counts down to the moment when whoever waits may go on; the waiters are fibers or threads.
+// countdown tells when n calls of down() have been made.
 class countdown {
  public:
   explicit countdown(int n) : left_(n) {}

@@ -1,8 +1,8 @@
 // What a compiler may make of a function that comes back on another thread. covers L155 L156
 //
-// One function body asks for the current worker and for the results of failing system calls before and after a migration.
-// Built with every optimisation, with and without -fPIC, by each compiler; together with current.cpp, so that the compiler
-// sees the accessors' bodies, either in one translation unit or by link-time optimisation.
+// One function body asks for the current worker and for the results of failing system calls before and after a
+// migration. Built with every optimisation, with and without -fPIC, by each compiler; together with current.cpp, so
+// that the compiler sees the accessors' bodies, either in one translation unit or by link-time optimisation.
 #if defined(WEFT_TRAP_UNITY)
 #include <current.cpp>
 #else
@@ -84,6 +84,17 @@ void migrate() {
   return id;
 }
 
+// Calls that fail, as every compiler can see: so that each would read errno for certain, and at one address, if it were
+// let.
+inline long bad_number(int fd) {
+  ::close(fd);
+  return -1;
+}
+inline long bad_whence(int whence) {
+  ::lseek(0, 0, whence);
+  return -1;
+}
+
 // The body under test: everything in one function, inlined as far as the compiler likes.
 void body() {
   for (int round = 0; round < 20; ++round) {
@@ -91,17 +102,17 @@ void body() {
     sched::worker* worker_before = sched::current_worker();
     sched::thread_record* record_before = sched::current_record();
     sched::scheduler* entered_before = sched::exchange_entered_scheduler(worker_before->home);
-    const long bad_descriptor = sched::sys_call(::close, -1);
+    const long bad_descriptor = sched::sys_call(bad_number, -1);
     migrate();
     const long thread_after = thread_id();
     sched::worker* worker_after = sched::current_worker();
     sched::thread_record* record_after = sched::current_record();
     sched::scheduler* entered_after = sched::entered_scheduler();
     const bool runs_this = worker_after->current == sched::current_fiber();
-    const long bad_argument = sched::sys_call(::lseek, 0, off_t{0}, 4711);
-    const long again = sched::sys_call(::close, -1);
+    const long bad_argument = sched::sys_call(bad_whence, 4711);
+    const long again = sched::sys_call(bad_number, -1);
     migrate();
-    const long still = sched::sys_call(::lseek, 0, off_t{0}, 4711);
+    const long still = sched::sys_call(bad_whence, 4711);
 
     expect(thread_after != thread_before, "it was not migrated", round);
     expect(worker_after != worker_before, "the worker of the thread before", round);
