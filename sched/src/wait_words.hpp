@@ -17,9 +17,9 @@ namespace weft::inline v0::sched {
 // Invariants I1 a fiber whose stop stands is not left parked at an announced site
 //            I2 after withdraw and in_cancel() == false, nobody uses the site that was announced
 // Orderings  O1 announce: store site, then load the flags || request, stop_all: store a flag, then load site
-//            O2 commit: publish the waiter, then load the flags (missed) || the same: store a flag, then take the waiter out
-//               Store-load on both sides, so seq_cst on all: either the fiber sees the stop, or the stopper finds the site and
-//               the waiter in it.
+//            O2 commit: publish the waiter, then load the flags (missed) || the same: store a flag, then take the
+//               waiter out. Store-load on both sides, so seq_cst on all: either the fiber sees the stop, or the stopper finds
+//               the site and the waiter in it.
 //            O3 withdraw: clear site, then load cancelling || enter_cancel: raise cancelling, then load site
 //               Likewise: either the stopper finds no site, or the fiber waits for it.
 // Not here   `everybody`, the scheduler's flag that stops all its fibers; which wait a late cancel was for (park.hpp)
@@ -48,16 +48,17 @@ class stop_word {
   void request() noexcept { stop_.store(true, std::memory_order_seq_cst); }  // O1, O2
   cancel_site* site() const noexcept { return site_.load(std::memory_order_seq_cst); }  // O1
 
-  // enter_cancel returns where a stop, whose flag is set already, has to cancel; or null. leave_cancel follows in any case.
+  // enter_cancel returns where a stop, whose flag is set already, has to cancel; or null. leave_cancel follows in any
+  // case.
   cancel_site* enter_cancel() noexcept {
     cancelling_.fetch_add(1, std::memory_order_seq_cst);  // O3
     return site();
   }
   void leave_cancel() noexcept { cancelling_.fetch_sub(1, std::memory_order_release); }
 
-  // missed is where the one who has run a fiber's commit has to cancel: a stop that came between announce and the commit
-  // found nobody to take out. The fiber may have gone on since; then this reads type-stable memory, and cancels at most a
-  // later wait of it, which the standing stop would have refused anyway.
+  // missed is where the one who has run a fiber's commit has to cancel: a stop that came between announce and the
+  // commit found nobody to take out. The fiber may have gone on since; then this reads type-stable memory, and cancels
+  // at most a later wait of it, which the standing stop would have refused anyway.
   cancel_site* missed(const Atomic<bool>& everybody) const noexcept { return stands(everybody) ? site() : nullptr; }
 
  private:
