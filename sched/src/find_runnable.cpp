@@ -41,12 +41,19 @@ fiber* counted(processor* p, fiber* f) noexcept {
   return f;
 }
 
-fiber* take_global(scheduler& s, processor* p) noexcept {
+// Of the global queue at one time: half of the ring when the own queue is empty; at a service half of what the next service
+// will find done, so that neither queue keeps the other waiting. One each, as Go has it, starves whoever overflowed there.
+constexpr std::size_t largest_share = 128;
+constexpr std::size_t service_share = service_budget / 2;
+
+constexpr std::uint32_t most_polls_skipped = 4;
+
+// take_global takes a fair share of the global queue, at most `most`: the first to run, the rest to the ring.
+fiber* take_global(scheduler& s, processor* p, std::size_t most) noexcept {
   std::size_t size = s.global.size();
   if (size == 0) return nullptr;
-  // A fair share, at most half of the ring.
-  std::array<fiber*, 128> batch;
-  std::size_t n = s.global.pop_batch(batch.data(), std::min(batch.size(), size / s.processors.size() + 1));
+  std::array<fiber*, largest_share> batch;
+  std::size_t n = s.global.pop_batch(batch.data(), std::min(most, size / s.processors.size() + 1));
   if (n == 0) return nullptr;
   for (std::size_t i = 1; i < n; ++i) s.push_tail(p, batch[i]);
   return counted(p, batch[0]);
@@ -104,11 +111,15 @@ fiber* search(worker* w) noexcept {
   if (p->budget == 0) {
     // The service that stands every so many dispatches, for whoever the own queue would else keep waiting.
     p->budget = service_budget;
-    poll_at_once(w);
-    if (fiber* f = s.global.pop()) return counted(p, f);
+    // With a budget's worth of work queued already, a poll would only make the ring overflow; but not for ever.
+    if (p->queue.size() < service_budget || ++p->polls_skipped == most_polls_skipped) {
+      p->polls_skipped = 0;
+      poll_at_once(w);
+    }
+    if (fiber* f = take_global(s, p, service_share)) return f;
   }
   if (fiber* f = p->own_fiber()) return f;
-  if (fiber* f = take_global(s, p)) return f;
+  if (fiber* f = take_global(s, p, largest_share)) return f;
 
   if (s.idle.idle() == s.processors.size() - 1) {
     // Alone, or all others idle; but their timers may be due. No zero-delay poll: the next stop is the poller's sleep, whose

@@ -47,6 +47,7 @@ struct alignas(128) processor {
   // Owned by whoever uses the processor.
   std::uint32_t budget = service_budget;
   std::uint32_t next_row = 0;
+  std::uint32_t polls_skipped = 0;
   std::uint32_t random = 0;
   std::uint64_t next_id = 0;
   std::uint64_t last_id = 0;

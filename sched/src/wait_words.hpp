@@ -18,8 +18,8 @@ namespace weft::inline v0::sched {
 //            I2 after withdraw and in_cancel() == false, nobody uses the site that was announced
 // Orderings  O1 announce: store site, then load the flags || request, stop_all: store a flag, then load site
 //            O2 commit: publish the waiter, then load the flags (missed) || the same: store a flag, then take the
-//               waiter out. Store-load on both sides, so seq_cst on all: either the fiber sees the stop, or the stopper finds
-//               the site and the waiter in it.
+//               waiter out. Store-load on both sides, so seq_cst on all: either the fiber sees the stop, or the
+//               stopper finds the site and the waiter in it.
 //            O3 withdraw: clear site, then load cancelling || enter_cancel: raise cancelling, then load site
 //               Likewise: either the stopper finds no site, or the fiber waits for it.
 // Not here   `everybody`, the scheduler's flag that stops all its fibers; which wait a late cancel was for (park.hpp)
