@@ -46,6 +46,7 @@ fiber* counted(processor* p, fiber* f) noexcept {
 constexpr std::size_t largest_share = 128;
 constexpr std::size_t service_share = service_budget / 2;
 
+// A guess: ready descriptors wait for at most 256 dispatches.
 constexpr std::uint32_t most_polls_skipped = 4;
 
 // take_global takes a fair share of the global queue, at most `most`: the first to run, the rest to the ring.

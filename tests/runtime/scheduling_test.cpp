@@ -77,6 +77,31 @@ TEST(Scheduling, YieldLetsEverybodyProgress) {
       with_workers(1));
 }
 
+// Regression: what overflowed from the ring to the global queue came back one fiber at a time. covers J128
+TEST(Scheduling, YieldIsFairToThoseThatOverflowedTheRing) {
+  on_fibers(
+      [] {
+        constexpr std::size_t fibers = 1000;  // the ring holds 256
+        constexpr int goal = 400;
+        std::vector<int> steps(fibers, 0);
+        bool end = false;
+        weft::wait_group group;
+        group.add(fibers);
+        for (std::size_t i = 0; i < fibers; ++i) {
+          weft::go([&, i] {
+            while (!end) {
+              if (++steps[i] == goal) end = true;  // the quickest has arrived
+              weft::this_fiber::yield();
+            }
+            group.done();
+          });
+        }
+        group.wait();
+        EXPECT_GE(*std::min_element(steps.begin(), steps.end()), goal / 20);
+      },
+      with_workers(1));
+}
+
 // covers J129
 TEST(Scheduling, TwoThatWakeEachOtherDoNotStarveAThird) {
   on_fibers(
