@@ -40,18 +40,22 @@ std::unique_ptr<descriptor, descriptor::deleter> descriptor::open(std::shared_pt
   }
   file->fd = fd;
   file->what = k;
-  file->is_socket = k != kind::other;
+  file->is_socket = k != kind::other && k != kind::file;
   file->may_drain = k == kind::tcp;
   if (k == kind::other) {
     int type = 0;
     socklen_t size = sizeof type;
     file->is_socket = sys_call(::getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0;
   }
-  file->pd = p->cache()->open(fd, error);
+  using files = poll_cache::unpollable;
+  file->pd = p->cache()->open(fd, error, k == kind::file ? files::accepted : files::refused);
   if (file->pd == nullptr) {
     delete file;
     return nullptr;
   }
+  file->blocks = error == EPERM;
+  error = ok;
+  file->generation = file->pd->fdseq.load(std::memory_order_relaxed);  // ours: it doesn't change while the slot is in use
   file->home = static_cast<std::shared_ptr<poller>&&>(p);
   return std::unique_ptr<descriptor, descriptor::deleter>(file);
 }
@@ -70,7 +74,9 @@ bool open_file::begin_close() noexcept {
 int open_file::destroy() noexcept {
   // In this order: the number is ours until the registration is gone and the slot's generation is over.
   home->cache()->close(*pd);
-  const long r = sys_call(::close, fd);  // not retried on EINTR: the number is gone
+  long r = 0;
+  // relaxed: ordered by the references. Closing is not retried on EINTR: the number is gone.
+  if (!keep_number.load(std::memory_order_relaxed)) r = sys_call(::close, fd);
   const std::uintptr_t old = released.exchange(1, std::memory_order_acq_rel);  // O1
   if (old > 1) sched::ready(sched::waiter::from_bits(old));
   drop_owner();
@@ -90,19 +96,43 @@ void open_file::wait_released() noexcept {
   }
 }
 
+int open_file::end_close() noexcept {
+  // The reference keeps "open", so the count isn't 0 here: relaxed.
+  owners.fetch_add(1, std::memory_order_relaxed);
+  int error = ok;
+  if (mutex.decref()) {
+    error = destroy();
+  } else if (!blocks) {
+    wait_released();
+  }  // else a call may be stuck in the system, and closing doesn't wake it
+  drop_owner();
+  return error;
+}
+
 int descriptor::close() noexcept {
   open_file& file = open_file::of(*this);
-  if (!file.begin_close()) return closed;
-  // The reference keeps "open", so the count isn't 0 here: relaxed.
-  file.owners.fetch_add(1, std::memory_order_relaxed);
-  int error = ok;
-  if (file.mutex.decref()) {
-    error = file.destroy();
-  } else {
-    file.wait_released();
+  return file.begin_close() ? file.end_close() : int{closed};
+}
+
+int descriptor::release() noexcept {
+  open_file& file = open_file::of(*this);
+  if (!file.begin_close()) return -1;
+  const int fd = file.fd;
+  // The reference that we have now keeps the file from being destroyed before this is set, and orders it.
+  file.keep_number.store(true, std::memory_order_relaxed);
+  (void)file.end_close();
+  return fd;
+}
+
+int descriptor::set_deadline(side of, sched::nanotime when) noexcept {
+  open_file& file = open_file::of(*this);
+  if (file.blocks) {
+    if (!file.incref()) return closed;
+    file.decref();
+    return not_pollable;
   }
-  file.drop_owner();
-  return error;
+  // No reference: the slot's lock and generation tell whether it is still ours, and the memory of slots never goes.
+  return file.pd->set_deadline(file.generation, of, when);
 }
 
 void descriptor::deleter::operator()(descriptor* d) const noexcept {

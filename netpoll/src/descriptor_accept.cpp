@@ -1,4 +1,5 @@
 // How connections begin: accept and the end of connect.
+#include "call_loop.hpp"
 #include "open_file.hpp"
 
 #include <weft/sched/park.hpp>
@@ -25,42 +26,17 @@ long try_accept(int fd, sockaddr* peer, unsigned* peer_size) noexcept {
   }
 }
 
-descriptor::accepted outcome(long r) noexcept {
-  if (r >= 0) return {static_cast<int>(r), ok};
-  return {-1, static_cast<int>(-r)};
-}
-
 }  // namespace
 
-// The first try needs no direction: while connections are queued, acceptors don't wait for one another. It doesn't
-// reset, since the edge it would forget belongs to whoever has the read lock. Who finds the queue empty takes the
-// read lock, and then one edge for many connections is enough: whoever gets one leaves the lock, and that wakes the
-// next, who tries before it parks.
+// Acceptors don't wait for one another while connections are queued. Who finds the queue empty takes the read lock, and
+// then one edge for many connections is enough: whoever gets one leaves the lock, and that wakes the next, who tries
+// before it parks.
 descriptor::accepted descriptor::accept(sockaddr* peer, unsigned* peer_size) noexcept {
   open_file& file = open_file::of(*this);
-  if (sched::stop_requested()) return {-1, canceled};
-  if (!file.incref()) return {-1, closed};
-  int error = file.pd->netpollcheckerr(mode::read);
-  const long first = error == ok ? try_accept(file.fd, peer, peer_size) : 0;
-  if (first != -EAGAIN) {
-    file.decref();
-    return error == ok ? outcome(first) : accepted{-1, error};
-  }
-
-  error = file.lock(mode::read, entry::referenced);
-  if (error != ok) return {-1, error};
-  error = file.pd->reset(mode::read);
-  accepted result{-1, error};
-  while (result.error == ok) {
-    const long r = try_accept(file.fd, peer, peer_size);
-    if (r != -EAGAIN) {
-      result = outcome(r);
-      break;
-    }
-    result.error = file.pd->wait(mode::read);
-  }
-  file.unlock(mode::read);
-  return result;
+  const outcome r =
+      call_loop(file, mode::read, turns::shared, [&]() noexcept { return try_accept(file.fd, peer, peer_size); });
+  if (r.error != ok) return {-1, r.error};
+  return {static_cast<int>(r.value), ok};
 }
 
 // Writability alone proves nothing: it may be the echo of the number's former owner, or of the registration. Connected

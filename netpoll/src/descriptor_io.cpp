@@ -1,5 +1,7 @@
 // The read and write loops: try, and where the system would block, park and try again.
+#include "call_loop.hpp"
 #include "open_file.hpp"
+#include "pipe_signal.hpp"
 
 #include <weft/sched/park.hpp>
 #include <weft/sched/sys.hpp>
@@ -19,16 +21,6 @@ namespace {
 
 constexpr std::size_t max_buffers = 1024;  // UIO_MAXIOV
 
-// begin_read begins a read: by reset, or, if the socket was empty after the last one, by waiting at once. The wait
-// takes the same look at deadline and close as reset does, but forgets no edge: that edge is what it is waiting for.
-// REQUIRES: the read lock is held.
-int begin_read(open_file& file) noexcept {
-  poll_desc& pd = *file.pd;
-  const bool park_first = file.elidable();
-  file.drained = false;
-  return park_first ? pd.wait(mode::read) : pd.reset(mode::read);
-}
-
 int refuse_entry(open_file& file) noexcept {
   if (sched::stop_requested()) return canceled;
   if (!file.incref()) return closed;
@@ -45,14 +37,13 @@ io_result read_loop(open_file& file, std::size_t asked, Attempt attempt) noexcep
   if (result.error != ok) return result;
   result.error = begin_read(file);
   while (result.error == ok) {
-    const long r = attempt();
+    const long r = file.try_once(attempt);
     if (r >= 0) {
       result.count = static_cast<std::size_t>(r);
       file.note_read(result.count, asked);
       break;
     }
-    if (r == -EINTR) continue;
-    result.error = r == -EAGAIN ? file.pd->wait(mode::read) : static_cast<int>(-r);
+    result.error = r == -EAGAIN ? file.wait(mode::read) : static_cast<int>(-r);
   }
   file.unlock(mode::read);
   return result;
@@ -68,26 +59,28 @@ io_result write_loop(open_file& file, std::size_t total, Attempt attempt) noexce
   if (result.error != ok) return result;
   result.error = file.pd->reset(mode::write);
   while (result.error == ok) {
-    const long r = attempt(result.count);
+    const long r = file.try_once([&]() noexcept { return attempt(result.count); });
     if (r >= 0) {
       result.count += static_cast<std::size_t>(r);
       if (result.count >= total) break;
       if (r == 0) result.error = EIO;  // took nothing, and doesn't say why: no second try would differ
       continue;
     }
-    if (r == -EINTR) continue;
-    result.error = r == -EAGAIN ? file.pd->wait(mode::write) : static_cast<int>(-r);
+    result.error = r == -EAGAIN ? file.wait(mode::write) : static_cast<int>(-r);
   }
   file.unlock(mode::write);
   return result;
 }
 
 long send_some(const open_file& file, const void* data, std::size_t size) noexcept {
-  return file.is_socket ? sys_call(::send, file.fd, data, size, MSG_NOSIGNAL) : sys_call(::write, file.fd, data, size);
+  if (file.is_socket) return sys_call(::send, file.fd, data, size, MSG_NOSIGNAL);
+  return without_sigpipe([&]() noexcept { return sys_call(::write, file.fd, data, size); });
 }
 
 long send_some(const open_file& file, const iovec* buffers, std::size_t n) noexcept {
-  if (!file.is_socket) return sys_call(::writev, file.fd, buffers, static_cast<int>(n));
+  if (!file.is_socket) {
+    return without_sigpipe([&]() noexcept { return sys_call(::writev, file.fd, buffers, static_cast<int>(n)); });
+  }
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(buffers);  // sendmsg changes neither array nor bytes
   message.msg_iovlen = n;

@@ -8,7 +8,10 @@
 #include <weft/netpoll/descriptor.hpp>
 #include <weft/netpoll/poller.hpp>
 
+#include <weft/sched/blocking.hpp>
+
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -43,6 +46,9 @@ struct open_file final : descriptor {
 
   // begin_close refuses later calls and wakes the present ones. The caller has a reference if it returns true.
   [[nodiscard]] bool begin_close() noexcept;
+  // end_close waits until the number is released, or has been given up; the result of close(2). REQUIRES: begin_close
+  // returned true.
+  int end_close() noexcept;
   // destroy releases the number; the result of close(2). REQUIRES: the last reference of the closed mutex was just
   // dropped.
   int destroy() noexcept;
@@ -56,15 +62,27 @@ struct open_file final : descriptor {
   // note_read records a read that returned n of the asked bytes. REQUIRES: the read lock is held.
   void note_read(std::size_t n, std::size_t asked) noexcept;
 
-  io_result read_vector(const iovec* buffers, int n, std::size_t asked) noexcept;
-  io_result write_stream(const void* data, std::size_t size) noexcept;
-  io_result writev_stream(const iovec* buffers, std::size_t n) noexcept;
+  // try_once makes attempt(), one system call: its result or -errno, never -EINTR. A file that can't be polled gets a
+  // blocking region around it.
+  template <class Attempt>
+  long try_once(Attempt attempt) const noexcept {
+    if (blocks) [[unlikely]] {
+      const sched::blocking_region others_go_on;
+      return uninterrupted(attempt);
+    }
+    return uninterrupted(attempt);
+  }
+
+  // wait parks until the direction is ready. REQUIRES: its lock is held.
+  [[nodiscard]] int wait(mode m) noexcept { return blocks ? int{not_pollable} : pd->wait(m); }
 
   // Constant
   poll_desc* pd = nullptr;
   int fd = -1;
   kind what = kind::other;
+  std::uint32_t generation = 0;  // pd's fdseq
   bool is_socket = false;
+  bool blocks = false;  // can't be polled
 
   fd_mutex mutex;
 
@@ -75,11 +93,20 @@ struct open_file final : descriptor {
   // Somebody outside had the number and may have changed what a short read means; checked before the next is trusted.
   std::atomic<bool> options_touched{true};
 
+  std::atomic<bool> keep_number{false};  // closing gives the number away instead of back to the system
   std::atomic<std::uintptr_t> released{0};
   std::atomic<std::uint32_t> owners{2};
   std::shared_ptr<poller> home;
 
  private:
+  template <class Attempt>
+  static long uninterrupted(Attempt attempt) noexcept {
+    long r;
+    do {
+      r = attempt();
+    } while (r == -EINTR);
+    return r;
+  }
   static bool released_commit(sched::waiter self, void* object, std::uintptr_t word) noexcept;
 };
 

@@ -65,7 +65,7 @@ void poll_cache::free(poll_desc& pd) noexcept {
   lock_.unlock();
 }
 
-poll_desc* poll_cache::open(int fd, int& error) noexcept {
+poll_desc* poll_cache::open(int fd, int& error, unpollable files) noexcept {
   poll_desc* pd = alloc();
   if (pd == nullptr) {
     error = ENOMEM;
@@ -79,15 +79,14 @@ poll_desc* poll_cache::open(int fd, int& error) noexcept {
   // flag.
   pd->closing = down_.load(std::memory_order_seq_cst);
   const bool refused = pd->closing;
-  ++pd->rseq;
-  ++pd->wseq;
+  ++pd->alarm_seq;
   pd->rd = pd->wd = 0;
   pd->info.note(0, summary::noted, 0);
   pd->publish_locked();
   const std::uint64_t key = key_of(*pd);
   pd->lock.unlock();
   error = refused ? static_cast<int>(closed) : owner_.netpollopen(fd, key);
-  if (error == ok) return pd;
+  if (error == ok || (error == EPERM && files == unpollable::accepted)) return pd;
   pd->evict();
   free(*pd);
   return nullptr;

@@ -25,10 +25,12 @@ class poll_cache {
   poll_cache& operator=(const poll_cache&) = delete;
 
   // open takes a slot for fd and registers it. Null: `error` is an errno value of the registration, ENOMEM, or `closed`
-  // after shutdown.
-  poll_desc* open(int fd, int& error) noexcept;
+  // after shutdown. `error` is EPERM, and the slot is returned, for a file that can't be polled if that is acceptable:
+  // nobody may wait on its gates then.
+  enum class unpollable : std::uint8_t { refused, accepted };
+  poll_desc* open(int fd, int& error, unpollable files = unpollable::refused) noexcept;
 
-  // close unregisters and frees the slot. The number is still the caller's, so that no other file can have it before
+  // close unregisters, if it is registered, and frees the slot. The number is still the caller's, so that no other file can have it before
   // the registration is gone. REQUIRES: evicted; nobody waits or queues.
   void close(poll_desc& pd) noexcept;
 
@@ -37,6 +39,8 @@ class poll_cache {
 
   // find returns the slot an event's key names, or null if the key's generation is over. Takes no lock.
   poll_desc* find(std::uint64_t key) noexcept;
+
+  poller& owner() const noexcept { return owner_; }
 
   // The 64 bits that travel through the backend: generation and slot number. No key equals no_key.
   static std::uint64_t key_of(const poll_desc& pd) noexcept {

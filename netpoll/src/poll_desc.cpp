@@ -3,6 +3,10 @@
 #include "poll_cache.hpp"
 
 #include <weft/netpoll/poller.hpp>
+#include <weft/sched/fatal.hpp>
+
+#include <algorithm>
+#include <cerrno>
 
 namespace weft::inline v0::poll {
 
@@ -89,13 +93,76 @@ void poll_desc::evict() noexcept {
     return;
   }
   closing = true;
-  ++rseq;
-  ++wseq;
-  if (rrun) rt.stop();
-  if (wrun) wt.stop();
-  rrun = wrun = false;
+  ++alarm_seq;
+  if (alarm_at != 0) alarm.stop();
+  alarm_at = 0;
   publish_locked();  // before the gates are asked: the gate's O1
   cancel_and_unlock(true, true);
+}
+
+int poll_desc::arm_locked(sched::nanotime when) noexcept {
+  sched::scheduler* const s = home.owner().scheduler();
+  if (s == nullptr) return not_pollable;
+  if (!alarm.arm(*s, when, &deadline_passed, this, ++alarm_seq)) return ENOMEM;
+  alarm_at = when;
+  return ok;
+}
+
+int poll_desc::set_deadline(std::uint32_t generation, side of, sched::nanotime when) noexcept {
+  const bool reads = of != side::write;
+  const bool writes = of != side::read;
+  lock.lock();
+  if (closing || fdseq.load(std::memory_order_relaxed) != generation) {  // written under the same lock
+    lock.unlock();
+    return closed;
+  }
+  sched::nanotime value = when == sched::never ? 0 : std::max<sched::nanotime>(when, -1);
+  // A time at or after the alarm's needs neither clock nor heap: the alarm will look at it.
+  if (when <= 0) {
+    value = -1;
+  } else if (value != 0 && (alarm_at == 0 || value < alarm_at)) {
+    if (value <= sched::now()) {
+      value = -1;
+    } else if (const int error = arm_locked(value); error != ok) {
+      lock.unlock();
+      return error;
+    }
+  }
+  const bool was_expired = (reads && rd < 0) || (writes && wd < 0);
+  if (reads) rd = value;
+  if (writes) wd = value;
+  if (value >= 0) {
+    if (was_expired) publish_locked();
+    lock.unlock();
+    return ok;
+  }
+  publish_locked();  // before the gates are asked: the gate's O1
+  cancel_and_unlock(reads, writes);
+  return ok;
+}
+
+// Whether this shot was meant for the present deadlines is not asked of the timer: it may ring for one that was moved or
+// cleared. It looks at the clock and at what is set now.
+void poll_desc::deadline_passed(void* object, std::uint32_t sequence) noexcept {
+  auto& pd = *static_cast<poll_desc*>(object);
+  pd.lock.lock();
+  if (pd.closing || sequence != pd.alarm_seq) {
+    pd.lock.unlock();
+    return;
+  }
+  pd.alarm_at = 0;
+  const sched::nanotime at = sched::now();
+  const bool reads = pd.rd > 0 && pd.rd <= at;
+  const bool writes = pd.wd > 0 && pd.wd <= at;
+  if (reads) pd.rd = -1;
+  if (writes) pd.wd = -1;
+  sched::nanotime next = sched::never;
+  if (pd.rd > 0) next = pd.rd;
+  if (pd.wd > 0) next = std::min(next, pd.wd);
+  // The alarm has left its heap a moment ago, so there was room for it.
+  if (next != sched::never && pd.arm_locked(next) != ok) sched::fatal("no memory to keep a descriptor's deadline");
+  if (reads || writes) pd.publish_locked();  // before the gates are asked: the gate's O1
+  pd.cancel_and_unlock(reads, writes);
 }
 
 void netpollready(sched::ready_list& out, poll_desc& pd, bool readable, bool writable) noexcept {

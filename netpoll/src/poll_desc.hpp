@@ -51,6 +51,11 @@ struct alignas(64) poll_desc {
   // evict is the poller's half of closing: waits end with `closed` and new ones don't begin. Idempotent. Any thread.
   void evict() noexcept;
 
+  // set_deadline makes both or one of the directions time out at `when`: `never` clears the deadline, a time that has
+  // come (0 always has) ends the waits at once. Returns ok; closed, also if fdseq is not `generation` any more; ENOMEM,
+  // and nothing has changed; not_pollable without a scheduler's timers. Any thread; doesn't suspend.
+  int set_deadline(std::uint32_t generation, side of, sched::nanotime when) noexcept;
+
   // publish_locked mirrors the locked fields into info. REQUIRES: lock is held.
   void publish_locked() noexcept;
 
@@ -81,14 +86,14 @@ struct alignas(64) poll_desc {
   sched::spin_lock lock;
   bool in_use = false;
   bool closing = true;
-  bool rrun = false;  // rt was armed and not stopped; stays true when it fires
-  bool wrun = false;
-  std::uint32_t rseq = 0;  // generations of the deadlines: a shot with an older one is void
-  std::uint32_t wseq = 0;
-  sched::timer rt;
-  sched::timer wt;
   sched::nanotime rd = 0;  // 0: no deadline; positive: its time; negative: it has passed
   sched::nanotime wd = 0;
+  // One alarm serves both deadlines. Whenever one is set, the alarm is armed for no later than the earlier of them; when
+  // it rings, what is due expires, and the alarm is set again for what is left. So moving a deadline later, and clearing
+  // it, is a store.
+  sched::nanotime alarm_at = 0;  // 0: not armed, or rung and about to look
+  std::uint32_t alarm_seq = 0;   // of the last arming: a shot with an older one is void
+  sched::timer alarm;
 
   // Here, not in the descriptor, because late stop requests demand type-stable memory
   stop_site rstop;
@@ -97,6 +102,8 @@ struct alignas(64) poll_desc {
   lock_queue wqueue;
 
  private:
+  int arm_locked(sched::nanotime when) noexcept;
+  static void deadline_passed(void* object, std::uint32_t sequence) noexcept;
   stop_site& stop_of(mode m) noexcept { return m == mode::read ? rstop : wstop; }
   static bool netpollblockcommit(sched::waiter self, void* object, std::uintptr_t word) noexcept;
 };

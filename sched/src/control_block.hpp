@@ -96,6 +96,7 @@ class alignas(64) fiber {
   sleep_site sleep;
 
   stop_word<> stops;
+  stop_link* links = nullptr;  // innermost first; of the fiber itself
   std::atomic<bool> has_source{false};
   spin_lock source_lock;
   std::stop_source source{std::nostopstate};  // guarded by source_lock; made at the first stop_token_of
@@ -107,9 +108,6 @@ class alignas(64) fiber {
 
 // stop_stands tells whether a stop of f stands, its own or everybody's.
 bool stop_stands(const fiber& f) noexcept;
-
-// cancel_parked takes a fiber whose stop stands out of where it is parked, if it has announced a site.
-void cancel_parked(fiber& f) noexcept;
 
 // stop_now takes a fiber whose stop stands out of where it is parked, and passes the stop to its tokens. Safe though the fiber
 // ends meanwhile.

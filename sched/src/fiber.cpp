@@ -120,6 +120,7 @@ fiber* create_fiber(scheduler& s, const fiber_options& options, std::size_t body
   f->joined.word.begin();
   f->sleep.cancel = cancel_sleep;
   f->stops.begin();
+  f->links = nullptr;
   f->reason = wait_reason::none;
   if (!options.name.empty() || !f->name.empty()) f->name.set(options.name);
   prepare(f->ctx, f->stack_bottom, reinterpret_cast<std::byte*>(body), fiber_entry);
@@ -206,7 +207,7 @@ void request_stop(fiber& f) noexcept {
 }
 
 void stop_now(fiber& f) noexcept {
-  cancel_parked(f);
+  cancel_announced(f.stops);
   if (!f.has_source.load(std::memory_order_seq_cst)) return;  // pairs with stop_token_of
   std::stop_source source{std::nostopstate};
   {

@@ -5,7 +5,9 @@
 #include "thread_record.hpp"
 #include "worker.hpp"
 
+#include <atomic>
 #include <exception>
+#include <utility>
 
 #include <sched.h>
 
@@ -17,9 +19,32 @@ waiter current_waiter() noexcept {
   return waiter(current_record());
 }
 
+namespace {
+
+// The flag that a plain thread has in place of its scheduler's.
+constinit const std::atomic<bool> nobody{false};
+
+// Whom a stop of the caller would reach: the fiber, also in a blocking region, else the thread.
+struct stoppable {
+  stop_word<>* word;
+  stop_link** links;
+  const std::atomic<bool>* everybody;
+};
+
+stoppable stoppable_of(worker* w) noexcept {
+  if (fiber* f = w == nullptr ? nullptr : w->current) return {&f->stops, &f->links, &f->home->stop_everything};
+  thread_record* r = current_record();
+  return {&r->stops, &r->links, &nobody};
+}
+
+}  // namespace
+
 void park(const commit& c, wait_reason why) noexcept {
   worker* w = current_worker();
-  if (w == nullptr || w->p == nullptr) return park_thread(current_record(), c);
+  if (w == nullptr || w->p == nullptr) {
+    const stoppable self = stoppable_of(w);
+    return park_thread(current_record(), c, *self.word, *self.everybody);
+  }
   w->current->reason = why;
   depart(w, w->current, c.run, c.object, c.word);
 }
@@ -29,6 +54,8 @@ void ready(waiter x) noexcept {
   fiber* f = x.as_fiber();
   f->home->make_runnable(f, scheduler::place::next);
 }
+
+bool on_worker() noexcept { return current_worker() != nullptr; }
 
 void yield() noexcept {
   worker* w = current_worker();
@@ -56,35 +83,57 @@ bool stop_stands(const fiber& f) noexcept {
 
 bool announce(cancel_site& site) noexcept {
   worker* w = current_worker();
-  fiber* f = w == nullptr ? nullptr : w->current;
-  if (f == nullptr) return true;
-  // Not published while the fiber unwinds: a stop that stands would take it out of each wait at once, and it would wait again.
-  if (w->exceptions->uncaught != 0) [[unlikely]] return true;
-  if (f->stops.announce(&site, f->home->stop_everything)) return true;
+  const stoppable self = stoppable_of(w);
+  // Not published while the caller unwinds: a stop that stands would take it out of each wait at once, and it would wait again.
+  if (std::uncaught_exceptions() != 0) [[unlikely]] return true;
+  const waiter as = w != nullptr && w->p != nullptr && w->current != nullptr ? waiter(w->current)
+                                                                             : waiter(current_record());
+  if (self.word->announce(&site, as.bits(), *self.everybody)) return true;
   withdraw();  // it was published for a moment: a stopper may have found it
   return false;
 }
 
 void withdraw() noexcept {
-  fiber* f = current_fiber();
-  if (f == nullptr) return;
-  f->stops.withdraw();
+  stop_word<>& stops = *stoppable_of(current_worker()).word;
+  stops.withdraw();
   // Whoever has read the site before may still be in its cancel(). What the site belongs to may be of another scheduler, and gone
   // as soon as we return: wait for it. It takes a stop request at this very moment to get here.
-  while (f->stops.in_cancel()) ::sched_yield();
-}
-
-void cancel_parked(fiber& f) noexcept {
-  if (cancel_site* site = f.stops.enter_cancel()) site->cancel(*site, waiter(&f));
-  f.stops.leave_cancel();
+  while (stops.in_cancel()) ::sched_yield();
 }
 
 bool stop_requested() noexcept {
-  fiber* f = current_fiber();
-  if (f == nullptr) return false;
-  if (!stop_stands(*f)) return false;
-  // Clean-up code that runs while the fiber unwinds is not cancelled.
+  const stoppable self = stoppable_of(current_worker());
+  if (!self.word->stands(*self.everybody)) return false;
+  // Clean-up code that runs during unwinding is not cancelled.
   return std::uncaught_exceptions() == 0;
+}
+
+// The links of one fiber are a chain on its stack. A link fires on any thread, and then touches itself (the destructor of
+// its callback waits for that) and the word, which is type-stable; never the chain.
+stop_link::stop_link(const std::stop_token& token) noexcept {
+  if (!token.stop_possible()) return;
+  const stoppable self = stoppable_of(current_worker());
+  word_ = self.word;
+  head_ = self.links;
+  outer_ = std::exchange(*head_, this);
+  callback_.emplace(token, trigger{this});
+}
+
+stop_link::~stop_link() {
+  if (word_ == nullptr) return;
+  callback_.reset();
+  *head_ = outer_;
+  if (!fired_.load(std::memory_order_relaxed)) return;  // our own store, or one that the line above waited for
+  word_->set_linked(false);
+  for (const stop_link* l = outer_; l != nullptr; l = l->outer_) {
+    if (l->fired_.load(std::memory_order_seq_cst)) word_->set_linked(true);  // O4
+  }
+}
+
+void stop_link::fire() noexcept {
+  fired_.store(true, std::memory_order_seq_cst);  // O4
+  word_->set_linked(true);
+  cancel_announced(*word_);
 }
 
 fiber* current_fiber() noexcept {

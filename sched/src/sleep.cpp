@@ -3,18 +3,16 @@
 #include "control_block.hpp"
 #include "current.hpp"
 #include "scheduler.hpp"
+#include "thread_record.hpp"
 #include "worker.hpp"
 
 #include <weft/sched/fatal.hpp>
 #include <weft/sched/fiber.hpp>
-#include <weft/sched/sys.hpp>
 #include <weft/sched/timer.hpp>
-
-#include <time.h>
 
 namespace weft::inline v0::sched {
 
-void timer::arm(scheduler& s, nanotime when, callback call, void* object, std::uint32_t sequence) noexcept {
+bool timer::arm(scheduler& s, nanotime when, callback call, void* object, std::uint32_t sequence) noexcept {
   if (when < 1) when = 1;  // 0 says disarmed
   for (;;) {
     if (timer_heap* heap = heap_.load(std::memory_order_acquire)) {  // O2
@@ -23,10 +21,11 @@ void timer::arm(scheduler& s, nanotime when, callback call, void* object, std::u
     }
     worker* w = current_worker();
     timer_heap* heap = w != nullptr && w->home == &s && w->p != nullptr ? &w->p->timers : &s.shared_timers;
-    if (!heap->insert(*this, when, call, object, sequence)) fatal("no memory to arm a timer");
+    if (!heap->insert(*this, when, call, object, sequence)) return false;
     break;
   }
   s.timer_armed(when);
+  return true;
 }
 
 namespace {
@@ -39,23 +38,28 @@ bool lie_down(waiter self, void* object, std::uintptr_t) noexcept {
   return static_cast<sleep_site*>(object)->word.lie_down(self.bits());
 }
 
-void sleep_thread(nanotime when) noexcept {
-  timespec at{when / 1'000'000'000, when % 1'000'000'000};
-  while (now() < when) sys_call(::clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &at, nullptr);
+// A thread sleeps on its own record; whoever stops it just wakes it.
+cancel_site wake_sleeper{[](cancel_site&, waiter w) noexcept { ready(w); }};
+
+bool sleep_thread(thread_record* self, nanotime when) noexcept {
+  while (now() < when) {
+    if (!announce(wake_sleeper)) return false;
+    nap(self, when);
+    withdraw();
+    if (stop_requested() && now() < when) return false;
+  }
+  return true;
 }
 
 }  // namespace
 
 bool sleep_until(nanotime when) noexcept {
   if (stop_requested()) return false;
-  if (current_waiter().is_thread()) {
-    sleep_thread(when);
-    return true;
-  }
+  if (const waiter self = current_waiter(); self.is_thread()) return sleep_thread(self.as_thread(), when);
   fiber* f = current_fiber();
   while (now() < when) {
     if (!announce(f->sleep)) return false;
-    if (when != never) f->sleep.alarm.arm(*f->home, when, ring, &f->sleep, 0);
+    if (when != never && !f->sleep.alarm.arm(*f->home, when, ring, &f->sleep, 0)) fatal("no memory for a sleep's timer");
     park({lie_down, &f->sleep}, wait_reason::sleep);
     withdraw();
     f->sleep.alarm.stop();

@@ -37,9 +37,18 @@ void release_record(thread_record* r) noexcept {
   free_records = r;
 }
 
-void park_thread(thread_record* r, const commit& c) noexcept {
+void park_thread(thread_record* r, const commit& c, stop_word<>& stops, const std::atomic<bool>& everybody) noexcept {
   if (!c.run(waiter(r), c.object, c.word)) return;
-  while (r->token.exchange(0, std::memory_order_acquire) == 0) futex_wait(r->token, 0);
+  // As arrived() does for a fiber.
+  if (stops.announced() && stops.missed(everybody) != nullptr) cancel_announced(stops);
+  nap(r);
+}
+
+void nap(thread_record* r, nanotime until) noexcept {
+  while (r->token.exchange(0, std::memory_order_acquire) == 0) {
+    if (until != never && now() >= until) return;
+    futex_wait(r->token, 0, until);
+  }
 }
 
 void ready_thread(thread_record* r) noexcept {

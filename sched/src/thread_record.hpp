@@ -1,6 +1,9 @@
 // thread_record: where a plain thread waits.
 #pragma once
 
+#include "wait_words.hpp"
+
+#include <weft/sched/clock.hpp>
 #include <weft/sched/park.hpp>
 
 #include <atomic>
@@ -20,14 +23,20 @@ namespace weft::inline v0::sched {
 struct alignas(64) thread_record {
   std::atomic<std::uint32_t> token{0};
   thread_record* link = nullptr;  // in the list of free records, under its lock
+  stop_word<> stops;              // of the thread's stop_links; nobody stops a thread as a whole
+  stop_link* links = nullptr;     // innermost first; of the thread itself
 };
 
 // acquire_record takes a free record or makes one; release_record gives it back.
 thread_record* acquire_record() noexcept;
 void release_record(thread_record* r) noexcept;
 
-// park_thread blocks the calling thread, whose record is r, until its token is set.
-void park_thread(thread_record* r, const commit& c) noexcept;
+// park_thread blocks the calling thread, whose record is r, until its token is set. `stops` and `everybody` are what
+// may end a wait that it has announced: its own, or its fiber's.
+void park_thread(thread_record* r, const commit& c, stop_word<>& stops, const std::atomic<bool>& everybody) noexcept;
+
+// nap blocks the calling thread, whose record is r, until its token is set or the clock has reached `until`.
+void nap(thread_record* r, nanotime until = never) noexcept;
 void ready_thread(thread_record* r) noexcept;
 
 }  // namespace weft::inline v0::sched

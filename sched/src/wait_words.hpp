@@ -10,9 +10,13 @@
 
 namespace weft::inline v0::sched {
 
-// stop_word is a fiber's stop: a flag that stands, and a site that says where the fiber is parked.
-// States     stop  false | true: stands for the rest of the fiber's life     set: anybody who holds the handle
-//            site  null | where the fiber is about to park, or is parked     set, cleared: the fiber
+// stop_word is what stops a fiber's waits (or a plain thread's): flags that stand, and a site that says where it is
+// parked.
+// States     stop    false | true: stands for the rest of the fiber's life   set: anybody who holds the handle
+//            linked  false | true: some stop_link of it has fired            set: that link; cleared: the fiber, which
+//                                                                            then asks the links that are left
+//            site    null | where the fiber is about to park, or is parked   set, cleared: the fiber
+//            who     as which waiter it parks there (in a blocking region, its thread)   set: the fiber, before site
 //            cancelling  how many stoppers are between reading the site and the end of its cancel()
 // Invariants I1 a fiber whose stop stands is not left parked at an announced site
 //            I2 after withdraw and in_cancel() == false, nobody uses the site that was announced
@@ -22,6 +26,8 @@ namespace weft::inline v0::sched {
 //               stopper finds the site and the waiter in it.
 //            O3 withdraw: clear site, then load cancelling || enter_cancel: raise cancelling, then load site
 //               Likewise: either the stopper finds no site, or the fiber waits for it.
+//            O4 unlink: store linked = false, then load what other links say || link: store its own flag, then linked
+//               = true. Likewise: either the fiber sees the link's flag, or linked stays true.
 // Not here   `everybody`, the scheduler's flag that stops all its fibers; which wait a late cancel was for (park.hpp)
 template <template <class> class Atomic = std::atomic>
 class stop_word {
@@ -29,13 +35,17 @@ class stop_word {
   // begin is for a fresh fiber on the same memory.
   void begin() noexcept {
     stop_.store(false, std::memory_order_relaxed);
+    linked_.store(false, std::memory_order_relaxed);
     site_.store(nullptr, std::memory_order_relaxed);
   }
   bool stands(const Atomic<bool>& everybody) const noexcept {
-    return stop_.load(std::memory_order_seq_cst) || everybody.load(std::memory_order_seq_cst);
+    return stop_.load(std::memory_order_seq_cst) || linked_.load(std::memory_order_seq_cst) ||
+           everybody.load(std::memory_order_seq_cst);
   }
-  // announce publishes s; false, and nothing is published, if a stop stands.
-  [[nodiscard]] bool announce(cancel_site* s, const Atomic<bool>& everybody) noexcept {
+  // announce publishes s, where `as` (a waiter's bits) is going to park; false, and nothing is published, if a stop
+  // stands.
+  [[nodiscard]] bool announce(cancel_site* s, std::uintptr_t as, const Atomic<bool>& everybody) noexcept {
+    who_.store(as, std::memory_order_relaxed);  // ordered by site
     site_.store(s, std::memory_order_seq_cst);  // O1
     if (!stands(everybody)) return true;
     withdraw();
@@ -46,6 +56,7 @@ class stop_word {
   bool announced() const noexcept { return site_.load(std::memory_order_relaxed) != nullptr; }
 
   void request() noexcept { stop_.store(true, std::memory_order_seq_cst); }  // O1, O2
+  void set_linked(bool b) noexcept { linked_.store(b, std::memory_order_seq_cst); }  // O1, O2, O4
   cancel_site* site() const noexcept { return site_.load(std::memory_order_seq_cst); }  // O1
 
   // enter_cancel returns where a stop, whose flag is set already, has to cancel; or null. leave_cancel follows in any
@@ -55,17 +66,30 @@ class stop_word {
     return site();
   }
   void leave_cancel() noexcept { cancelling_.fetch_sub(1, std::memory_order_release); }
+  // who is to be taken out of the site that enter_cancel returned. A stale pair, of a wait that is over, takes nobody
+  // out, or ends a later wait early, which looks at its reasons again.
+  std::uintptr_t who() const noexcept { return who_.load(std::memory_order_relaxed); }
 
   // missed is where the one who has run a fiber's commit has to cancel: a stop that came between announce and the
-  // commit found nobody to take out. The fiber may have gone on since; then this reads type-stable memory, and cancels
-  // at most a later wait of it, which the standing stop would have refused anyway.
+  // commit found nobody to take out. The fiber may have gone on since; then this reads type-stable memory, and ends at
+  // most a later wait early, which looks at its reasons again.
   cancel_site* missed(const Atomic<bool>& everybody) const noexcept { return stands(everybody) ? site() : nullptr; }
 
  private:
   Atomic<bool> stop_{false};
+  Atomic<bool> linked_{false};
   Atomic<cancel_site*> site_{nullptr};
+  std::atomic<std::uintptr_t> who_{0};
   Atomic<std::uint32_t> cancelling_{0};
 };
+
+// cancel_announced takes whoever the word belongs to, whose stop stands, out of where it is parked, if it has announced
+// a site.
+template <template <class> class Atomic>
+void cancel_announced(stop_word<Atomic>& word) noexcept {
+  if (cancel_site* site = word.enter_cancel()) site->cancel(*site, waiter::from_bits(word.who()));
+  word.leave_cancel();
+}
 
 // join_word is where the one who joins a fiber waits.
 // States     0 nobody has come | waiter* parked | done: the fiber has ended and left its stack

@@ -20,7 +20,7 @@ enum error : int {
   ok = 0,
   closed = -1,        // the descriptor was closed, before or while the call waited
   timed_out = -2,     // the deadline of that direction has passed
-  not_pollable = -3,  // the call would have to wait, and the system cannot tell when to go on
+  not_pollable = -3,  // the call would have to wait, or wants a deadline, and the system cannot tell when to go on
   canceled = -4,      // a stop of the calling fiber stands
 };
 
@@ -31,9 +31,17 @@ struct io_result {
 
 enum class mode : std::uint8_t { read = 'r', write = 'w' };
 
-// What the system object is; decides which shortcuts are sound. `stream` is a socket too; pipes and the like are
-// `other`.
-enum class kind : std::uint8_t { tcp, listener, stream, datagram, other };
+// Which of the two deadlines is meant.
+enum class side : std::uint8_t { read, write, both };
+
+// What the system object is; decides which shortcuts are sound. `stream` is a socket too, `datagram` one that keeps the
+// boundaries of messages; pipes, terminals and the like are `other`. `file` may be something that can't be polled: its
+// calls block the thread then, in a blocking region, and it has no deadlines.
+enum class kind : std::uint8_t { tcp, listener, stream, datagram, other, file };
+
+// Whether calls of one direction go one at a time, or only those that have to wait; the latter for calls that are whole
+// by themselves, like datagrams.
+enum class turns : std::uint8_t { ordered, shared };
 
 // descriptor owns one open file, in non-blocking mode and registered with a poller for its whole life.
 // Thread-safe, from fibers and plain threads alike: at most one read and one write are in the system at a time, others
@@ -47,8 +55,7 @@ class WEFT_API descriptor {
   };
 
   // open takes ownership of `fd` (non-blocking, close-on-exec) and registers it. Null if registration is refused:
-  // `error` is set, and fd is still the caller's. `fd` is that of a socket whose connect has been issued, or that
-  // listens.
+  // `error` is set, and fd is still the caller's. A socket's connect has been issued, or it listens.
   [[nodiscard]] static std::unique_ptr<descriptor, deleter> open(std::shared_ptr<poller> p, int fd, kind k,
                                                                  int& error) noexcept;
 
@@ -77,6 +84,24 @@ class WEFT_API descriptor {
   };
   accepted accept(sockaddr* peer, unsigned* peer_size) noexcept;
 
+  // call makes attempt(context, fd), one system call that returns its result or -errno and doesn't suspend, until it is
+  // neither interrupted nor told to wait (-EAGAIN), and waits for the direction in between. For all the calls that have
+  // no function here. `shared` is not for reads of TCP.
+  struct outcome {
+    long value = 0;  // of the last attempt, if error is ok
+    int error = ok;
+  };
+  outcome call(mode m, turns t, long (*attempt)(void* context, int fd), void* context) noexcept;
+
+  // wait_ready waits, with no buffer, until a call of that direction would not have to wait: for data, a connection, the
+  // stream's end or an error; for room or an error.
+  int wait_ready(mode m) noexcept;
+
+  // set_deadline lets the calls of one direction, or of both, fail with timed_out from `when` on, those that wait
+  // included, until it is moved or cleared. `never` clears it; 0 has always passed. Doesn't suspend.
+  // Returns ok, closed, not_pollable for a file that can't be polled, or ENOMEM, which changes nothing.
+  int set_deadline(side of, sched::nanotime when) noexcept;
+
   // finish_connect waits for the outcome of a connect that was issued on the socket (returned EINPROGRESS) before open.
   int finish_connect() noexcept;
 
@@ -90,6 +115,10 @@ class WEFT_API descriptor {
   // close wakes every waiting call with `closed`, waits for calls in flight and releases the number. A second close
   // returns `closed` and touches nothing. Never cancelled.
   int close() noexcept;
+
+  // release is close, but gives the number to the caller instead of the system: fd, or -1 if it was closed before. It
+  // stays non-blocking.
+  int release() noexcept;
 
  protected:
   descriptor() noexcept = default;  // made by open alone

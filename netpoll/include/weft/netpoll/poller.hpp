@@ -8,6 +8,10 @@
 #include <cstdint>
 #include <memory>
 
+namespace weft::inline v0::sched {
+class scheduler;
+}
+
 namespace weft::inline v0::poll {
 
 class poll_cache;
@@ -29,6 +33,11 @@ class WEFT_API poller : public sched::netpoller {
   ~poller() override;
   poller(const poller&) = delete;
   poller& operator=(const poller&) = delete;
+
+  // attach names the scheduler whose timers serve the deadlines of this poller's descriptors. Once, before any is set;
+  // the scheduler outlives shutdown. Without one, deadlines are refused as not_pollable.
+  void attach(sched::scheduler& s) noexcept { scheduler_ = &s; }
+  sched::scheduler* scheduler() const noexcept { return scheduler_; }
 
   // shutdown evicts every registered descriptor: waits in it end with `closed`, later ones refuse. Idempotent. Any
   // thread.
@@ -57,6 +66,7 @@ class WEFT_API poller : public sched::netpoller {
 
  private:
   const std::unique_ptr<poll_cache> cache_;
+  sched::scheduler* scheduler_ = nullptr;  // constant from attach on
 };
 
 // make_epoll_poller opens an epoll instance and its eventfd, both close-on-exec. Null and an errno value in `error` if

@@ -4,7 +4,10 @@
 #include <weft/export.hpp>
 #include <weft/sched/waiter.hpp>
 
+#include <atomic>
 #include <cstdint>
+#include <optional>
+#include <stop_token>
 
 namespace weft::inline v0::sched {
 
@@ -33,6 +36,9 @@ WEFT_API void park(const commit& c, wait_reason why) noexcept;
 // afterwards. Any thread, any fiber, any scheduler; no allocation.
 WEFT_API void ready(waiter w) noexcept;
 
+// on_worker tells whether the caller's thread is a worker's: all fibers are, inside a blocking region too.
+WEFT_API bool on_worker() noexcept;
+
 // yield lets the other runnable fibers of this processor go first. On a plain thread it yields the thread.
 WEFT_API void yield() noexcept;
 
@@ -48,15 +54,42 @@ struct cancel_site {
   void (*cancel)(cancel_site& site, waiter w) noexcept;
 };
 
-// announce publishes how the calling fiber can be taken out of the wait that it is about to begin. It returns false if
-// a stop stands already: the caller must not park. On a plain thread it does nothing and returns true.
+// announce publishes how the caller can be taken out of the wait that it is about to begin. It returns false if a stop
+// stands already: the caller must not park.
 [[nodiscard]] WEFT_API bool announce(cancel_site& site) noexcept;
 
 // withdraw ends what announce began.
 WEFT_API void withdraw() noexcept;
 
-// stop_requested tells whether a stop of the calling fiber stands. False on a plain thread; true inside a blocking
-// region too.
+// stop_requested tells whether a stop of the caller stands: of its fiber, inside a blocking region too, or of one of
+// the stop_links that exist. False while the caller unwinds.
 WEFT_API bool stop_requested() noexcept;
+
+template <template <class> class Atomic>
+class stop_word;  // sched/src/wait_words.hpp
+
+// stop_link lets a token stop the waits that the caller begins or is in while the link exists, as a stop of its fiber
+// would. On a plain thread too. Links nest. A token that has no source costs nothing.
+// Lives on the stack of one fiber or thread; destroyed there, innermost first.
+class WEFT_API stop_link {
+ public:
+  explicit stop_link(const std::stop_token& token) noexcept;
+  ~stop_link();
+  stop_link(const stop_link&) = delete;
+  stop_link& operator=(const stop_link&) = delete;
+
+ private:
+  struct trigger {
+    stop_link* link;
+    void operator()() const noexcept { link->fire(); }
+  };
+  void fire() noexcept;  // on whatever thread asks the source to stop
+
+  stop_word<std::atomic>* word_ = nullptr;  // of the fiber or thread; null: this link does nothing
+  stop_link** head_ = nullptr;
+  stop_link* outer_ = nullptr;
+  std::atomic<bool> fired_{false};
+  std::optional<std::stop_callback<trigger>> callback_;
+};
 
 }  // namespace weft::inline v0::sched

@@ -38,8 +38,9 @@ class WEFT_API timer {
   timer& operator=(const timer&) = delete;
 
   // arm makes the timer fire at `when`, in the heap of the current processor of s (from elsewhere, in the one that
-  // outside threads share). An armed timer is moved. `sequence` is passed on to the callback.
-  void arm(scheduler& s, nanotime when, callback call, void* object, std::uint32_t sequence) noexcept;
+  // outside threads share). An armed timer is moved. `sequence` is passed on to the callback. False, and nothing has
+  // changed, without memory for a larger heap.
+  [[nodiscard]] bool arm(scheduler& s, nanotime when, callback call, void* object, std::uint32_t sequence) noexcept;
 
   // postpone moves an armed timer to a later time by one compare and swap, with no heap work. Returns false, and does
   // nothing, if it isn't armed or `when` is earlier than its time.

@@ -1,0 +1,42 @@
+// Calls that move no bytes of their own: foreign system calls, and waiting for a direction without a buffer.
+#include "call_loop.hpp"
+#include "open_file.hpp"
+
+#include <weft/sched/park.hpp>
+#include <weft/sched/sys.hpp>
+
+#include <cerrno>
+
+#include <poll.h>
+
+namespace weft::inline v0::poll {
+
+descriptor::outcome descriptor::call(mode m, turns t, long (*attempt)(void* context, int fd), void* context) noexcept {
+  open_file& file = open_file::of(*this);
+  return call_loop(file, m, t, [&]() noexcept { return attempt(context, file.fd); });
+}
+
+// An edge may be spurious, and one that announced what is still there will not come again: so the system is asked for
+// the present state after each reset and after each edge.
+int descriptor::wait_ready(mode m) noexcept {
+  open_file& file = open_file::of(*this);
+  const short wanted = m == mode::read ? POLLIN | POLLPRI | POLLRDHUP : POLLOUT;
+  const auto ready_now = [&]() noexcept {
+    pollfd now{file.fd, wanted, 0};
+    const long r = sched::sys_call(::poll, &now, nfds_t{1}, 0);
+    return r != 0 ? r : -EAGAIN;
+  };
+  if (sched::stop_requested()) return canceled;
+  int error = file.lock(m);
+  if (error != ok) return error;
+  error = m == mode::read ? begin_read(file) : file.pd->reset(m);
+  while (error == ok && !file.blocks) {
+    const long r = file.try_once(ready_now);
+    if (r > 0) break;
+    error = r == -EAGAIN ? file.wait(m) : static_cast<int>(-r);
+  }
+  file.unlock(m);
+  return error;
+}
+
+}  // namespace weft::inline v0::poll
