@@ -18,7 +18,9 @@ if(WEFT_SANITIZE)
   add_compile_options(-fsanitize=${WEFT_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${WEFT_SANITIZE})
   if(WEFT_SANITIZE MATCHES "undefined")
-    add_compile_options(-fno-sanitize-recover=all)
+    # Not vptr: it probes memory through a pipe that it opens, so that a process without a free descriptor, which tests make
+    # on purpose, is reported for its very first virtual call.
+    add_compile_options(-fno-sanitize-recover=all -fno-sanitize=vptr)
   endif()
 endif()
 

@@ -3,14 +3,6 @@
 namespace weft::inline v0::poll {
 
 bool lock_queue::acquire(stoppable s, sched::wait_reason why) noexcept {
-  for (;;) {
-    if (acquire_once(s, why)) return true;
-    // A stop that was late for an earlier wait took us out: none stands, so stand in line again.
-    if (s == stoppable::yes && sched::stop_requested()) return false;
-  }
-}
-
-bool lock_queue::acquire_once(stoppable s, sched::wait_reason why) noexcept {
   if (s == stoppable::yes && !sched::announce(*this)) return false;
   node mine;
   mine.who = sched::current_waiter();

@@ -40,8 +40,6 @@ class lock_queue : public sched::cancel_site {
     node* next = nullptr;
   };
 
-  // acquire_once is acquire, but for a stop that takes the caller out though none stands any more.
-  bool acquire_once(stoppable s, sched::wait_reason why) noexcept;
   static bool park_commit(sched::waiter self, void* object, std::uintptr_t word) noexcept;
   static void remove(sched::cancel_site& site, sched::waiter w) noexcept;
   // The waiter that the caller must wake after unlocking; null if it isn't parked yet.

@@ -40,6 +40,9 @@ poll_desc* poll_cache::alloc() noexcept {
     if (k < max_chunks && chunks_[k].load(std::memory_order_relaxed) != nullptr) {
       pd = ::new (slot(carved_)) poll_desc(*this, carved_);
       ++carved_;
+      // The same pointer again, for the slot that stands behind it now: who gets its number from the kernel synchronises
+      // with this.
+      chunks_[k].store(chunks_[k].load(std::memory_order_relaxed), std::memory_order_release);
     }
   }
   if (pd != nullptr) ++in_use_;

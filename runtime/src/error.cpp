@@ -90,9 +90,13 @@ io_error::~io_error() = default;
 const char* io_error::what() const noexcept { return details_->text.c_str(); }
 const failed_operation& io_error::operation() const noexcept { return details_->operation; }
 
-canceled_error::canceled_error(const std::string& what, std::size_t transferred)
-    : std::system_error(std::make_error_code(std::errc::operation_canceled), what), transferred_(transferred) {}
+canceled_error::canceled_error(std::string_view operation, std::size_t transferred)
+    : std::system_error(std::make_error_code(std::errc::operation_canceled)),
+      text_(std::make_shared<const std::string>(std::string(operation) + ": " + cause(code()))),
+      transferred_(transferred) {}
 canceled_error::~canceled_error() = default;
+
+const char* canceled_error::what() const noexcept { return text_->c_str(); }
 
 std::error_code to_error_code(int poll_error) noexcept {
   switch (poll_error) {

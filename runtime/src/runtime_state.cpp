@@ -82,6 +82,7 @@ runtime_state::runtime_state(const runtime_options& options) : options_(options)
     throw std::system_error(error, std::system_category(), "weft::runtime: cannot start the workers");
   }
   scheduler_.store(made, std::memory_order_relaxed);
+  poller_->attach(*made);
   const std::lock_guard lock(list_lock);
   next_ = list_head;
   list_head = this;

@@ -57,9 +57,7 @@ void lend(worker* w) noexcept {
   p->state.store(processor_state::blocking, std::memory_order_seq_cst);  // pairs with any_lent
   s.idle.processor_released();
   // The re-check that a release asks for (idle_protocol, O1); and somebody must sit in the poller.
-  if (!p->queue.empty() || s.global.size() != 0 || !s.poller_asleep.load(std::memory_order_seq_cst)) {
-    s.wake_for_work();
-  }
+  if (s.work_anywhere() || !s.poller_asleep.load(std::memory_order_seq_cst)) s.wake_for_work();
 }
 
 // take_back returns to running fibers: with the processor that was lent, with another, or else through the global queue.
@@ -71,9 +69,12 @@ void lend(worker* w) noexcept {
   if (p->state.compare_exchange_strong(blocking, processor_state::running, std::memory_order_acquire)) {
     s.idle.processor_taken();
     w->p = p;
+  }
+  if (w->p != nullptr || s.acquire_processor(w)) {
+    // As in find_runnable: the monitor counts a lent processor as idle, and may have gone to sleep during the region.
+    if (s.monitor_asleep.load(std::memory_order_seq_cst) != 0) s.wake_monitor();
     return;
   }
-  if (s.acquire_processor(w)) return;
   constexpr auto queue_globally = [](waiter self, void* object, std::uintptr_t) noexcept {
     auto* home = static_cast<scheduler*>(object);
     home->global.push(self.as_fiber());

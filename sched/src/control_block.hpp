@@ -45,7 +45,7 @@ class fiber_name {
 
   void set(std::string_view name) noexcept {
     char text[capacity] = {};
-    std::memcpy(text, name.data(), name.size() < capacity ? name.size() : capacity - 1);
+    name.copy(text, capacity - 1);
     for (std::size_t i = 0; i < words_.size(); ++i) {
       std::uint64_t word;
       std::memcpy(&word, text + i * sizeof word, sizeof word);

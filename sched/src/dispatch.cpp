@@ -31,7 +31,7 @@ void arrived(void* message) noexcept {
     return;
   }
   if (order.cancellable && order.from->stops.missed(order.from->home->stop_everything) != nullptr) [[unlikely]] {
-    cancel_announced(order.from->stops);
+    cancel_announced(order.from->stops, order.from->home->stop_everything);
   }
 }
 

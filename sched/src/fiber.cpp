@@ -207,7 +207,7 @@ void request_stop(fiber& f) noexcept {
 }
 
 void stop_now(fiber& f) noexcept {
-  cancel_announced(f.stops);
+  cancel_announced(f.stops, f.home->stop_everything);
   if (!f.has_source.load(std::memory_order_seq_cst)) return;  // pairs with stop_token_of
   std::stop_source source{std::nostopstate};
   {

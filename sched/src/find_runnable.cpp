@@ -94,15 +94,6 @@ fiber* steal(worker* w) noexcept {
   return nullptr;
 }
 
-// work_anywhere is the re-check after a processor was released. Timers are the poller's, who looks at every heap.
-bool work_anywhere(scheduler& s) noexcept {
-  if (s.global.size() != 0) return true;
-  for (auto& p : s.processors) {
-    if (!p->queue.empty()) return true;
-  }
-  return false;
-}
-
 // search looks everywhere once; w holds a processor.
 fiber* search(worker* w) noexcept {
   scheduler& s = *w->home;
@@ -129,7 +120,7 @@ fiber* search(worker* w) noexcept {
       if (other.get() != p && other->timers.next() != never) run_timers(s, other->timers);
     }
     if (fiber* f = p->own_fiber()) return f;
-    if (!work_anywhere(s)) return nullptr;  // one that is lent counts as idle, and may have a queue
+    if (!s.work_anywhere()) return nullptr;  // one that is lent counts as idle, and may have a queue
   } else {
     poll_at_once(w);
     if (fiber* f = p->own_fiber()) return f;
@@ -167,7 +158,7 @@ fiber* find_runnable(worker* w) noexcept {
       w->searching = false;
       (void)s.idle.end_search();
     }
-    if (work_anywhere(s)) {
+    if (s.work_anywhere()) {
       if (!s.acquire_processor(w)) continue;
       s.idle.begin_search();
       w->searching = true;

@@ -43,14 +43,12 @@ void scheduler::monitor_main() noexcept {
       inject(nullptr, *ready);
     }
     polls_seen = polled;
-    // A fiber in a next slot whose waker never parked, or in the queue of a processor that is lent to a blocking region.
+    // A fiber in a next slot whose waker never parked, or in the queue of a processor that is lent to a blocking region; a
+    // timer that nobody watches, since the poller left with an event that keeps it busy; a wake that found no thread.
     if (idle.idle() != 0) {
-      for (const auto& p : processors) {
-        if (!p->queue.empty()) {
-          wake_for_work();
-          break;
-        }
-      }
+      bool wanted = global.size() != 0 || (!poller_asleep.load(std::memory_order_relaxed) && earliest() <= at);
+      for (const auto& p : processors) wanted = wanted || !p->queue.empty();
+      if (wanted) wake_for_work();
     }
     bool trimming = false;
     for (stack_pool* pool = pools_.load(std::memory_order_acquire); pool != nullptr; pool = pool->next) {
@@ -65,6 +63,7 @@ void scheduler::monitor_main() noexcept {
     }
     if (at - last_work < idle_spell) continue;
     monitor_asleep.store(1, std::memory_order_seq_cst);
+    std::atomic_thread_fence(std::memory_order_seq_cst);  // the counters below are loaded with less
     // Pairs with find_runnable, which takes a processor, dispatches and then loads the word; and with the destructor.
     while (monitor_asleep.load(std::memory_order_seq_cst) == 1 && idle.idle() == processors.size() &&
            total(*this, &processor::dispatches) == seen && !ending.load(std::memory_order_seq_cst)) {

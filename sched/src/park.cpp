@@ -133,7 +133,7 @@ stop_link::~stop_link() {
 void stop_link::fire() noexcept {
   fired_.store(true, std::memory_order_seq_cst);  // O4
   word_->set_linked(true);
-  cancel_announced(*word_);
+  cancel_announced(*word_, nobody);  // this link stands: nobody else need be asked
 }
 
 fiber* current_fiber() noexcept {

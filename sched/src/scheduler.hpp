@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 namespace weft::inline v0::sched {
@@ -104,6 +105,9 @@ class scheduler {
   // release_processor makes w's idle. acquire_processor gives w one that nobody uses; false if there is none.
   void release_processor(worker* w) noexcept;
   bool acquire_processor(worker* w) noexcept;
+  // work_anywhere is the re-check after a processor was released or lent (O1 of idle_protocol). Timers are the poller's,
+  // who looks at every heap.
+  bool work_anywhere() const noexcept;
   // sleep_or_poll is the end of a fruitless search, w without a processor: it polls if nobody does, else sleeps.
   // False: the scheduler ends.
   bool sleep_or_poll(worker* w) noexcept;
@@ -173,6 +177,8 @@ class scheduler {
   processor* take_processor_locked() noexcept;
   void put_back_processor_locked(processor* p) noexcept;
   bool any_lent() const noexcept;
+  // sleep_locked is sleep_or_poll's sleep; drops the lock.
+  bool sleep_locked(worker* w, std::unique_lock<spin_lock>& guard) noexcept;
 
   template <class Visit>
   void for_each_fiber(Visit&& visit) noexcept {

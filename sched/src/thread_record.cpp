@@ -40,7 +40,7 @@ void release_record(thread_record* r) noexcept {
 void park_thread(thread_record* r, const commit& c, stop_word<>& stops, const std::atomic<bool>& everybody) noexcept {
   if (!c.run(waiter(r), c.object, c.word)) return;
   // As arrived() does for a fiber.
-  if (stops.announced() && stops.missed(everybody) != nullptr) cancel_announced(stops);
+  if (stops.announced() && stops.missed(everybody) != nullptr) cancel_announced(stops, everybody);
   nap(r);
 }
 

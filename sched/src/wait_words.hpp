@@ -66,13 +66,12 @@ class stop_word {
     return site();
   }
   void leave_cancel() noexcept { cancelling_.fetch_sub(1, std::memory_order_release); }
-  // who is to be taken out of the site that enter_cancel returned. A stale pair, of a wait that is over, takes nobody
-  // out, or ends a later wait early, which looks at its reasons again.
+  // who is to be taken out of the site that enter_cancel returned.
   std::uintptr_t who() const noexcept { return who_.load(std::memory_order_relaxed); }
 
   // missed is where the one who has run a fiber's commit has to cancel: a stop that came between announce and the
-  // commit found nobody to take out. The fiber may have gone on since; then this reads type-stable memory, and ends at
-  // most a later wait early, which looks at its reasons again.
+  // commit found nobody to take out. The fiber may have gone on since, and another may be on the same type-stable memory:
+  // so cancel_announced asks again.
   cancel_site* missed(const Atomic<bool>& everybody) const noexcept { return stands(everybody) ? site() : nullptr; }
 
  private:
@@ -83,11 +82,14 @@ class stop_word {
   Atomic<std::uint32_t> cancelling_{0};
 };
 
-// cancel_announced takes whoever the word belongs to, whose stop stands, out of where it is parked, if it has announced
-// a site.
+// cancel_announced takes whoever the word belongs to out of where it is parked, if it has announced a site and a stop
+// stands. That is asked once the site was read, for then its announcer waits for us in withdraw: the stop that brought
+// us here may have been for an earlier wait, even for an earlier fiber on the same memory (missed).
 template <template <class> class Atomic>
-void cancel_announced(stop_word<Atomic>& word) noexcept {
-  if (cancel_site* site = word.enter_cancel()) site->cancel(*site, waiter::from_bits(word.who()));
+void cancel_announced(stop_word<Atomic>& word, const Atomic<bool>& everybody) noexcept {
+  if (cancel_site* site = word.enter_cancel(); site != nullptr && word.stands(everybody)) {
+    site->cancel(*site, waiter::from_bits(word.who()));
+  }
   word.leave_cancel();
 }
 

@@ -49,7 +49,8 @@ processor* scheduler::take_processor_locked() noexcept {
   for (auto& p : processors) {
     // Retake one whose worker is in a blocking region.
     processor_state blocking = processor_state::blocking;
-    if (p->state.load(std::memory_order_relaxed) == blocking &&
+    // seq_cst: a poller that leaves stores poller_asleep, then looks here; lend stores the state, then looks there.
+    if (p->state.load(std::memory_order_seq_cst) == blocking &&
         p->state.compare_exchange_strong(blocking, processor_state::running, std::memory_order_acquire)) {
       idle.processor_taken();
       return p.get();
@@ -98,10 +99,9 @@ void scheduler::wake_worker() noexcept {
         // The token goes back first, under the mutex. Work whose submitter saw it, and therefore woke nobody, was published
         // before; whoever is broken out of its poll, or finds wake_owed_, searches after this.
         (void)idle.end_search();
-        if (p != nullptr && polling_) {
-          broke = true;
-        } else if (p != nullptr) {
-          owed = wake_owed_ = true;
+        if (p != nullptr) {
+          owed = wake_owed_ = true;  // the poller, too: it may come with an event of its own to run first
+          broke = polling_;
         }
       }
     }
@@ -181,10 +181,31 @@ bool scheduler::acquire_processor(worker* w) noexcept {
   return w->p != nullptr;
 }
 
+bool scheduler::work_anywhere() const noexcept {
+  // Between the idle count, which was raised before, and the looks at the queues, whose own loads are no stronger than
+  // acquire. Pairs with the fence in make_runnable's push.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (global.size() != 0) return true;
+  for (const auto& p : processors) {
+    if (!p->queue.empty()) return true;
+  }
+  return false;
+}
+
 nanotime scheduler::earliest() const noexcept {
   nanotime first = shared_timers.next(std::memory_order_seq_cst);
   for (const auto& p : processors) first = std::min(first, p->timers.next(std::memory_order_seq_cst));
   return first;
+}
+
+bool scheduler::sleep_locked(worker* w, std::unique_lock<spin_lock>& guard) noexcept {
+  w->next_sleeper = sleepers_;
+  sleepers_ = w;
+  w->awake.store(0, std::memory_order_relaxed);
+  guard.unlock();
+  while (w->awake.load(std::memory_order_acquire) == 0) futex_wait(w->awake, 0);
+  w->p = std::exchange(w->given, nullptr);
+  return w->p != nullptr;  // without a processor: the scheduler ends
 }
 
 bool scheduler::sleep_or_poll(worker* w) noexcept {
@@ -200,15 +221,7 @@ bool scheduler::sleep_or_poll(worker* w) noexcept {
         return true;
       }
     }
-    if (polling_) {
-      w->next_sleeper = sleepers_;
-      sleepers_ = w;
-      w->awake.store(0, std::memory_order_relaxed);
-      guard.unlock();
-      while (w->awake.load(std::memory_order_acquire) == 0) futex_wait(w->awake, 0);
-      w->p = std::exchange(w->given, nullptr);
-      return w->p != nullptr;  // without a processor: the scheduler ends
-    }
+    if (polling_) return sleep_locked(w, guard);
     polling_ = true;
   }
   poller_asleep.store(true, std::memory_order_seq_cst);
@@ -228,16 +241,21 @@ bool scheduler::sleep_or_poll(worker* w) noexcept {
   poller.netpoll(delay, w->ready);
   poll_until.store(never, std::memory_order_relaxed);
   poller_asleep.store(false, std::memory_order_seq_cst);
+  bool owed = false;
   {
-    std::lock_guard guard(mutex_);
+    std::unique_lock guard(mutex_);
     polling_ = false;
     if (ending.load(std::memory_order_relaxed) && w->ready.count == 0) return false;
     w->p = take_processor_locked();
+    // Nothing to hand out and no processor to run timers with: whoever releases one becomes the poller. Polling on would
+    // spin while a timer is overdue.
+    if (w->p == nullptr && w->ready.count == 0) return sleep_locked(w, guard);
+    if (w->p != nullptr) owed = std::exchange(wake_owed_, false);
   }
   if (w->p != nullptr) {
     bump(w->p->polls);
     w->p->budget = service_budget;  // this poll was the service
-    if (w->ready.count == 0) {
+    if (w->ready.count == 0 || owed) {
       idle.begin_search();
       w->searching = true;
     }

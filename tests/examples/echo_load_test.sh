@@ -66,7 +66,7 @@ test_wrong_bytes_are_found() {
 test_a_server_that_is_not_there_is_named() {
   start_server "$bin/echo_server" --listen 127.0.0.1:0
   stop_server "$server_pid"
-  expect_error 1 "echo_load: dial tcp $server_address: Connection refused" \
+  expect_error 1 "echo_load: dial tcp $server_address: connection refused" \
     "$bin/echo_load" --connect "$server_address" --connections 20
 }
 

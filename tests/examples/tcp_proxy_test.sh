@@ -41,7 +41,7 @@ test_an_absent_target_is_named_and_survived() {
   local proxy_pid=$server_pid proxy_address=$server_address proxy_err=$server_err
   echo lost | timeout 10 nc -N 127.0.0.1 "$(port_of "$proxy_address")" >got
   [ -s got ] && fail "got $(cat got)"
-  grep -q "^tcp_proxy: client 127.0.0.1:[0-9]*: dial tcp $target: Connection refused$" "$proxy_err" ||
+  grep -q "^tcp_proxy: client 127.0.0.1:[0-9]*: dial tcp $target: connection refused$" "$proxy_err" ||
     fail "says $(cat "$proxy_err")"
   start_server "$bin/echo_server" --listen "$target"
   [ "$(echo found | timeout 10 nc -N 127.0.0.1 "$(port_of "$proxy_address")")" = found ] || fail "not relayed"

@@ -304,18 +304,16 @@ TEST_F(PollDesc, GenerationWrapsWithoutEverBeingZero) {
 }
 
 // covers A19
-TEST_F(PollDesc, DeadlineGenerationsMoveWithCloseAndReuse) {
+TEST_F(PollDesc, AlarmGenerationMovesWithCloseAndReuse) {
   poll_desc& pd = open();
-  const std::uint32_t r = pd.rseq;
-  const std::uint32_t w = pd.wseq;
+  const std::uint32_t first = pd.alarm_seq;
   pd.evict();
-  EXPECT_NE(pd.rseq, r);
-  EXPECT_NE(pd.wseq, w);
-  const std::uint32_t r2 = pd.rseq;
+  EXPECT_NE(pd.alarm_seq, first);
+  const std::uint32_t second = pd.alarm_seq;
   cache.close(pd);
   poll_desc& again = open();
   ASSERT_EQ(&again, &pd);
-  EXPECT_NE(again.rseq, r2);
+  EXPECT_NE(again.alarm_seq, second);
   close(again);
 }
 

@@ -46,19 +46,24 @@ TEST(Error, ConversionOfEveryPollerCode) {
 
 TEST(Error, ThrownWithTextAndCount) {
   try {
-    weft::throw_io_error(ECONNRESET, "read 127.0.0.1:80", 17);
+    weft::throw_failure(weft::to_error_code(ECONNRESET), {"read", "tcp", "127.0.0.1:9", "127.0.0.1:80"}, 17);
+    FAIL();
   } catch (const weft::io_error& e) {
     EXPECT_EQ(e.code(), std::errc::connection_reset);
     EXPECT_EQ(e.transferred(), 17u);
-    EXPECT_NE(std::string(e.what()).find("read 127.0.0.1:80"), std::string::npos);
+    EXPECT_STREQ(e.what(), "read tcp 127.0.0.1:9->127.0.0.1:80: connection reset by peer");
+    EXPECT_EQ(e.operation().network, "tcp");
+    EXPECT_EQ(e.operation().target, "127.0.0.1:80");
+    EXPECT_FALSE(e.timeout() || e.temporary() || e.closed());
   }
   try {
-    weft::throw_io_error(weft::poll::canceled, "write", 3);
+    weft::throw_failure(weft::to_error_code(weft::poll::canceled), {"write", "", "", ""}, 3);
+    FAIL();
   } catch (const weft::canceled_error& e) {
     EXPECT_EQ(e.code(), std::errc::operation_canceled);
     EXPECT_EQ(e.transferred(), 3u);
   }
-  EXPECT_THROW(weft::throw_io_error(weft::poll::closed, "read"), std::system_error);
+  EXPECT_THROW(weft::throw_failure(weft::errc::closed, {"read", "", "", ""}), std::system_error);
   EXPECT_THROW(weft::throw_canceled("join"), weft::canceled_error);
 }
 

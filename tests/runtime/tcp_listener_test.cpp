@@ -127,11 +127,11 @@ TEST(TcpListener, WithoutDescriptorsAcceptFailsAndFindsTheConnectionLater) {  //
       for (int i = 0; i < 3; ++i) {
         const auto [code, what] = thrown_by([&] { static_cast<void>(listener.accept()); });
         EXPECT_EQ(code, std::errc::too_many_files_open);
-        EXPECT_EQ(what, "accept tcp " + listener.local_endpoint().to_string() + ": " + code.message());
+        EXPECT_EQ(what, "accept tcp " + listener.local_endpoint().to_string() + ": too many open files");
       }
       const auto [code, what] = thrown_by([&] { static_cast<void>(weft::net::dial_tcp("127.0.0.1:1")); });
       EXPECT_EQ(code, std::errc::too_many_files_open);
-      EXPECT_EQ(what, "dial tcp 127.0.0.1:1: " + code.message());
+      EXPECT_EQ(what, "dial tcp 127.0.0.1:1: too many open files");
     }
     for (int i = 0; i < 3; ++i) {  // no further edge comes for these
       tcp_conn conn = listener.accept();
@@ -187,7 +187,7 @@ TEST(TcpListener, PortIsTakenOnceUnlessShared) {
     const std::string where = first.local_endpoint().to_string();
     const auto [code, what] = thrown_by([&] { static_cast<void>(weft::net::listen_tcp(where)); });
     EXPECT_EQ(code, std::errc::address_in_use);
-    EXPECT_EQ(what, "listen tcp " + where + ": " + code.message());
+    EXPECT_EQ(what, "listen tcp " + where + ": address already in use");
 
     weft::net::listen_options shared;
     shared.reuse_port = true;
@@ -228,7 +228,7 @@ TEST(TcpDial, RefusalNamesOperationAndEndpoint) {
     }
     const auto [code, what] = thrown_by([&] { static_cast<void>(weft::net::dial_tcp(where.to_string())); });
     EXPECT_EQ(code, std::errc::connection_refused);
-    EXPECT_EQ(what, "dial tcp " + where.to_string() + ": " + code.message());
+    EXPECT_EQ(what, "dial tcp " + where.to_string() + ": connection refused");
     const auto by_name =
         thrown_by([&] { static_cast<void>(weft::net::dial_tcp("localhost:" + std::to_string(where.port()))); });
     EXPECT_EQ(by_name.first, std::errc::connection_refused);
@@ -262,7 +262,7 @@ TEST(TcpDial, FailedLookupsSayWhatWasLookedUp) {
   on_fibers([] {
     const auto [code, what] = thrown_by([] { static_cast<void>(weft::net::dial_tcp("no..name:80")); });
     EXPECT_EQ(code.category(), weft::net::lookup_category());
-    EXPECT_EQ(what, "dial tcp \"no..name:80\": lookup no..name: " + code.message());
+    EXPECT_EQ(what, "dial tcp \"no..name:80\": lookup no..name: name or service not known");
     std::error_code ec;
     static_cast<void>(weft::net::listen_tcp("no..name:80", ec));
     EXPECT_EQ(ec, code);

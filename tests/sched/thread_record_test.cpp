@@ -19,6 +19,12 @@ namespace {
 using namespace weft;
 using namespace weft::testing;
 
+// As park does on a plain thread.
+void park_on(sched::thread_record* r, const sched::commit& c) {
+  static constinit const std::atomic<bool> nobody{false};
+  sched::park_thread(r, c, r->stops, nobody);
+}
+
 constexpr auto stay = [](sched::waiter, void*, std::uintptr_t) noexcept { return true; };
 
 // T1: the token word, by what happens to it.
@@ -29,7 +35,7 @@ TEST(ThreadRecord, ATokenThatIsThereEndsThePark) {
   sched::ready_thread(r);
   EXPECT_EQ(r->token, 1u);
   sched::ready_thread(r);  // they merge
-  sched::park_thread(r, {stay});
+  park_on(r, {stay});
   EXPECT_EQ(r->token, 0u);
   sched::release_record(r);
 }
@@ -37,17 +43,17 @@ TEST(ThreadRecord, ATokenThatIsThereEndsThePark) {
 TEST(ThreadRecord, ARefusedCommitLeavesTheTokenAlone) {
   sched::thread_record* r = sched::acquire_record();
   const sched::commit refuse{[](sched::waiter, void*, std::uintptr_t) noexcept { return false; }};
-  sched::park_thread(r, refuse);
+  park_on(r, refuse);
   sched::ready_thread(r);
-  sched::park_thread(r, refuse);
+  park_on(r, refuse);
   EXPECT_EQ(r->token, 1u);
-  sched::park_thread(r, {stay});
+  park_on(r, {stay});
   sched::release_record(r);
 }
 
 TEST(ThreadRecord, WakeFromInsideOfTheCommit) {
   sched::thread_record* r = sched::acquire_record();
-  sched::park_thread(r, {[](sched::waiter self, void*, std::uintptr_t) noexcept {
+  park_on(r, {[](sched::waiter self, void*, std::uintptr_t) noexcept {
                        sched::ready(self);
                        return true;
                      }});
@@ -98,7 +104,7 @@ TEST(ThreadRecord, PingPongLosesNoWake) {
   const auto play = [rounds](side& mine, side& other) {
     for (int i = 0; i < rounds; ++i) {
       while (mine.balls.load() == 0) {
-        sched::park_thread(mine.record, {[](sched::waiter, void* s, std::uintptr_t) noexcept {
+        park_on(mine.record, {[](sched::waiter, void* s, std::uintptr_t) noexcept {
                                            return static_cast<side*>(s)->balls.load() == 0;
                                          },
                                          &mine});

@@ -91,7 +91,7 @@ TEST(Timer, AThousandFireInTheOrderOfTheirTimes) {
     for (std::size_t i : order) {
       shots[i].due = start + static_cast<nanotime>(i / 2) * microsecond;  // pairs of equal ones
       shots[i].fired = &fired;
-      shots[i].alarm.arm(
+      const bool armed = shots[i].alarm.arm(
           *e, shots[i].due,
           [](void* object, std::uint32_t) noexcept {
             auto* s = static_cast<shot*>(object);
@@ -99,6 +99,7 @@ TEST(Timer, AThousandFireInTheOrderOfTheirTimes) {
             s->fired->push_back(s);
           },
           &shots[i], 0);
+      EXPECT_TRUE(armed);
     }
     EXPECT_TRUE(yield_until([&] { return fired.size() == n; }));
   });
@@ -131,7 +132,7 @@ TEST(Sleep, ATimerOfAThreadWakesTheScheduler) {
   for (std::uint32_t i = 1; i <= 20; ++i) {
     b.rang.store(0);
     const nanotime at = sched::after(500 * microsecond);
-    b.alarm.arm(
+    const bool armed = b.alarm.arm(
         *e, at,
         [](void* object, std::uint32_t sequence) noexcept {
           auto* of = static_cast<bell*>(object);
@@ -139,6 +140,7 @@ TEST(Sleep, ATimerOfAThreadWakesTheScheduler) {
           of->rang.store(sched::now());
         },
         &b, i);
+    ASSERT_TRUE(armed);
     ASSERT_TRUE(spin_until([&] { return b.rang.load() != 0; }));
     EXPECT_GE(b.rang.load(), at);
     EXPECT_EQ(b.sequence, i);
@@ -149,10 +151,10 @@ TEST(Sleep, ATimerOfAThreadWakesTheScheduler) {
     static_cast<bell*>(object)->sequence.store(sequence);
     static_cast<bell*>(object)->rang.store(sched::now());
   };
-  b.alarm.arm(*e, sched::after(3600 * second), ring, &b, 100);
-  b.alarm.arm(*e, sched::after(1800 * second), ring, &b, 101);
+  EXPECT_TRUE(b.alarm.arm(*e, sched::after(3600 * second), ring, &b, 100));
+  EXPECT_TRUE(b.alarm.arm(*e, sched::after(1800 * second), ring, &b, 101));
   const nanotime last = sched::after(millisecond);
-  b.alarm.arm(*e, last, ring, &b, 102);
+  EXPECT_TRUE(b.alarm.arm(*e, last, ring, &b, 102));
   ASSERT_TRUE(spin_until([&] { return b.rang.load() != 0; }));
   EXPECT_EQ(b.sequence, 102u);
   EXPECT_GE(b.rang.load(), last);

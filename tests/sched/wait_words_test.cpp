@@ -106,7 +106,7 @@ TEST(StopWordTable, EachStateByEachOperation) {
     EXPECT_EQ(w.stands(everybody), kind != 0);
     EXPECT_FALSE(w.announced());
     EXPECT_EQ(w.missed(everybody), nullptr);
-    EXPECT_EQ(w.announce(&site, everybody), kind == 0);
+    EXPECT_EQ(w.announce(&site, 16, everybody), kind == 0);
     EXPECT_EQ(w.announced(), kind == 0);
     EXPECT_EQ(w.site(), kind == 0 ? &site : nullptr);
     w.request();
@@ -156,10 +156,10 @@ struct world {
     ++wakes;
     if (!bed.unpark()) ++doubles;
   }
-  // As announce, withdraw and cancel_parked of park.cpp.
+  // As announce and withdraw of park.cpp.
   bool announce() {
     site_lives.store(true, std::memory_order_seq_cst);
-    if (stops.announce(&site, everybody)) return true;
+    if (stops.announce(&site, one, everybody)) return true;
     leave();
     return false;
   }
@@ -173,8 +173,7 @@ struct world {
     site_lives.store(false, std::memory_order_seq_cst);
   }
   void cancel_parked() {
-    if (sched::cancel_site* s = stops.enter_cancel()) s->cancel(*s, sched::waiter::from_bits(one));
-    stops.leave_cancel();
+    sched::cancel_announced(stops, everybody);
   }
   void request_stop() {
     stops.request();

@@ -75,13 +75,18 @@ class WEFT_API io_error : public std::system_error {
 // given, stood. Its code is std::errc::operation_canceled.
 class WEFT_API canceled_error : public std::system_error {
  public:
-  explicit canceled_error(const std::string& what, std::size_t transferred = 0);
+  explicit canceled_error(std::string_view operation, std::size_t transferred = 0);
+  canceled_error(const canceled_error&) noexcept = default;
+  canceled_error& operator=(const canceled_error&) noexcept = default;
   ~canceled_error() override;
+
+  const char* what() const noexcept override;
 
   // The bytes that had been transferred when the call was cancelled.
   std::size_t transferred() const noexcept { return transferred_; }
 
  private:
+  std::shared_ptr<const std::string> text_;
   std::size_t transferred_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <weft/blocking.hpp>
 #include <weft/detail/fiber_body.hpp>
+#include <weft/detail/time_span.hpp>
 #include <weft/error.hpp>
 #include <weft/export.hpp>
 #include <weft/sched/clock.hpp>
@@ -33,17 +34,6 @@ struct spawn_options {
 namespace detail {
 
 WEFT_API void sleep_until(sched::nanotime when);
-
-// saturated gives a duration in nanoseconds, rounded up and limited to what there are.
-template <class Rep, class Period>
-constexpr sched::nanotime saturated(const std::chrono::duration<Rep, Period>& d) {
-  using wide = std::chrono::duration<long double, std::nano>;
-  constexpr auto most = std::chrono::nanoseconds::max();
-  constexpr auto least = std::chrono::nanoseconds::min();
-  if (wide(d) >= wide(most)) return most.count();
-  if (!(wide(d) > wide(least))) return least.count();
-  return std::chrono::ceil<std::chrono::nanoseconds>(d).count();  // upwards: nothing ends early
-}
 
 }  // namespace detail
 

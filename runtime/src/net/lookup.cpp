@@ -51,7 +51,7 @@ std::error_code ask_system(const std::string& host, const std::string& port,
 
 std::vector<endpoint> invalid(std::string_view address, std::string_view operation, const char* problem, failure& f) {
   f.code = std::make_error_code(std::errc::invalid_argument);
-  f.what = std::string(operation) + " " + quoted(address) + ": " + problem;
+  f.what = {std::string(operation), "tcp", {}, quoted(address) + ": " + problem};
   return {};
 }
 
@@ -86,7 +86,7 @@ std::vector<endpoint> lookup(std::string_view address, std::string_view operatio
   if (problem == nullptr) return {numeric};
   if (!is_name) return invalid(address, operation, problem, f);
 
-  f.what = std::string(operation) + " " + quoted(address) + ": lookup " + std::string(parts.host);
+  f.what = {std::string(operation), "tcp", {}, quoted(address) + ": lookup " + std::string(parts.host)};
   if (sched::stop_requested()) {
     f.code = std::make_error_code(std::errc::operation_canceled);
     return {};

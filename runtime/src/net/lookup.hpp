@@ -14,7 +14,7 @@ namespace weft::inline v0::net {
 enum class absent_host { this_machine, every_interface };
 
 // lookup returns at least one endpoint, in the order in which they are to be tried, or none and the reason in `f`,
-// whose `what` begins with `operation` ("dial tcp"). Names go to getaddrinfo, which blocks the thread while other
+// whose operation is `operation` ("dial"). Names go to getaddrinfo, which blocks the thread while other
 // fibers go on.
 std::vector<endpoint> lookup(std::string_view address, std::string_view operation, absent_host absent, failure& f);
 

@@ -38,7 +38,9 @@ bool accept_loop::next(tcp_conn& conn) {
     conn = listener_.accept(error);
     if (!error) return true;
     if (error == errc::closed || error == std::errc::operation_canceled) return false;
-    if (!passes(error)) throw io_error(error, "accept tcp " + listener_.local_endpoint().to_string());
+    if (!passes(error)) {
+      throw io_error(error, failed_operation{"accept", "tcp", listener_.local_endpoint().to_string(), {}});
+    }
     not_started(error);
   }
 }

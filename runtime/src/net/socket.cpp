@@ -2,7 +2,6 @@
 
 #include "socket_address.hpp"
 
-#include <weft/error.hpp>
 #include <weft/sched/sys.hpp>
 
 #include <netinet/in.h>
@@ -23,11 +22,6 @@ int whole_seconds(std::chrono::seconds s) noexcept {
 }
 
 }  // namespace
-
-void raise(const failure& f) {
-  if (f.code == std::errc::operation_canceled) throw canceled_error(f.what);
-  throw io_error(f.code, f.what);
-}
 
 int set_option(int fd, int level, int name, int value) noexcept {
   const long result = sched::sys_call(setsockopt, fd, level, name, static_cast<const void*>(&value),

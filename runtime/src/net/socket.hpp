@@ -1,12 +1,11 @@
 // Small steps of every socket's life, shared by listeners, dials and connections.
 #pragma once
 
+#include <weft/error.hpp>
 #include <weft/net/endpoint.hpp>
 #include <weft/net/tcp.hpp>
 #include <weft/netpoll/descriptor.hpp>
 
-#include <string>
-#include <string_view>
 #include <system_error>
 
 namespace weft::inline v0::net {
@@ -14,11 +13,8 @@ namespace weft::inline v0::net {
 // failure is what went wrong and in doing what; an empty code is success.
 struct failure {
   std::error_code code;
-  std::string what;  // operation and endpoint
+  failed_operation what;
 };
-
-// raise throws canceled_error if that is what f's code says, else io_error. REQUIRES: f.code is set.
-[[noreturn]] void raise(const failure& f);
 
 // open_stream_socket makes a TCP socket for the family of `e`: non-blocking, close-on-exec, no delay, keep-alive.
 // Returns its number, or -1 and an errno value in `error`.

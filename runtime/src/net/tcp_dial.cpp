@@ -63,10 +63,10 @@ int connect_to(const std::shared_ptr<poll::poller>& poller, const endpoint& remo
   return error;
 }
 
-std::string label(std::string_view address, const endpoint& e) {
+failed_operation label(std::string_view address, const endpoint& e) {
   const std::string numeric = e.to_string();
-  if (address.empty() || address == numeric) return "dial tcp " + numeric;
-  return "dial tcp " + std::string(address) + " (" + numeric + ")";
+  if (address.empty() || address == numeric) return {"dial", "tcp", {}, numeric};
+  return {"dial", "tcp", {}, std::string(address) + " (" + numeric + ")"};
 }
 
 std::error_code try_one(const std::shared_ptr<poll::poller>& poller, const endpoint& remote, tcp_conn& conn) noexcept {
@@ -94,7 +94,7 @@ tcp_conn dial_each(std::string_view address, std::span<const endpoint> remotes, 
 }
 
 tcp_conn dial(std::string_view address, failure& f) {
-  const std::vector<endpoint> remotes = lookup(address, "dial tcp", absent_host::this_machine, f);
+  const std::vector<endpoint> remotes = lookup(address, "dial", absent_host::this_machine, f);
   return remotes.empty() ? tcp_conn() : dial_each(address, remotes, f);
 }
 
@@ -103,7 +103,7 @@ tcp_conn dial(std::string_view address, failure& f) {
 tcp_conn dial_tcp(std::string_view address) {
   failure f;
   tcp_conn conn = dial(address, f);
-  if (f.code) raise(f);
+  if (f.code) throw_failure(f.code, f.what);
   return conn;
 }
 
@@ -117,7 +117,7 @@ tcp_conn dial_tcp(std::string_view address, std::error_code& ec) {
 tcp_conn dial_tcp(const endpoint& address) {
   failure f;
   tcp_conn conn = dial_each({}, std::span(&address, 1), f);
-  if (f.code) raise(f);
+  if (f.code) throw_failure(f.code, f.what);
   return conn;
 }
 

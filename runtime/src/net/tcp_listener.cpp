@@ -74,13 +74,13 @@ tcp_listener listen_at(std::string_view address, std::span<const endpoint> where
   f.code = poller == nullptr ? std::error_code(errc::no_runtime) : to_error_code(error);
   if (!f.code) return listener;
   const std::string numeric = where.front().to_string();
-  f.what = "listen tcp " + (address.empty() ? numeric : std::string(address));
-  if (!address.empty() && address.front() != ':' && address != numeric) f.what += " (" + numeric + ")";
+  f.what = {"listen", "tcp", {}, address.empty() ? numeric : std::string(address)};
+  if (!address.empty() && address.front() != ':' && address != numeric) f.what.target += " (" + numeric + ")";
   return {};
 }
 
 tcp_listener listen_at(std::string_view address, const listen_options& options, failure& f) {
-  std::vector<endpoint> found = lookup(address, "listen tcp", absent_host::every_interface, f);
+  std::vector<endpoint> found = lookup(address, "listen", absent_host::every_interface, f);
   if (found.empty()) return {};
   if (address.front() != ':') {
     const auto ipv4 = std::ranges::find_if(found, &endpoint::is_ipv4);
@@ -110,7 +110,7 @@ tcp_conn accept_one(poll::descriptor* listener, std::shared_ptr<poll::poller> po
 tcp_listener listen_tcp(std::string_view address, const listen_options& options) {
   failure f;
   tcp_listener listener = listen_at(address, options, f);
-  if (f.code) raise(f);
+  if (f.code) throw_failure(f.code, f.what);
   return listener;
 }
 
@@ -124,7 +124,7 @@ tcp_listener listen_tcp(std::string_view address, const listen_options& options,
 tcp_listener listen_tcp(const endpoint& address, const listen_options& options) {
   failure f;
   tcp_listener listener = listen_at({}, std::span(&address, 1), options, f);
-  if (f.code) raise(f);
+  if (f.code) throw_failure(f.code, f.what);
   return listener;
 }
 
@@ -145,10 +145,10 @@ tcp_listener listen_tcp(const endpoint& address, std::error_code& ec) {
 }
 
 tcp_conn tcp_listener::accept() {
-  const endpoint local = local_;
+  const detail::tcp_ends ends = name();
   int error = poll::ok;
-  tcp_conn conn = accept_one(descriptor_.get(), poller_, local, error);
-  if (error != poll::ok) throw_io_error(error, local ? "accept tcp " + local.to_string() : "accept tcp");
+  tcp_conn conn = accept_one(descriptor_.get(), poller_, local_, error);
+  if (error != poll::ok) io::detail::fail(error, "accept", ends.describe(), 0);
   return conn;
 }
 
@@ -157,27 +157,6 @@ tcp_conn tcp_listener::accept(std::error_code& ec) noexcept {
   tcp_conn conn = accept_one(descriptor_.get(), poller_, local_, error);
   ec = to_error_code(error);
   return conn;
-}
-
-void tcp_listener::close() {
-  const endpoint local = local_;
-  const int error = descriptor_ == nullptr ? int{poll::closed} : descriptor_->close();
-  if (error != poll::ok) throw_io_error(error, local ? "close tcp " + local.to_string() : "close tcp");
-}
-
-void tcp_listener::close(std::error_code& ec) noexcept {
-  ec = to_error_code(descriptor_ == nullptr ? int{poll::closed} : descriptor_->close());
-}
-
-bool tcp_listener::is_open() const noexcept { return native_handle() >= 0; }
-
-int tcp_listener::native_handle() const noexcept {
-  int number = -1;
-  pinned(descriptor_.get(), [&](int fd) {
-    number = fd;
-    return 0;
-  });
-  return number;
 }
 
 }  // namespace weft::inline v0::net

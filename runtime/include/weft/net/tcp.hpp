@@ -1,31 +1,21 @@
 // TCP: connections and listeners.
 #pragma once
 
-#include <weft/buffer.hpp>
 #include <weft/export.hpp>
+#include <weft/io/calls.hpp>
 #include <weft/net/endpoint.hpp>
+#include <weft/net/socket_calls.hpp>
+#include <weft/netpoll/descriptor.hpp>
 
 #include <chrono>
-#include <cstddef>
 #include <cstdint>
-#include <initializer_list>
 #include <memory>
 #include <optional>
-#include <span>
+#include <stop_token>
 #include <string_view>
 #include <system_error>
 
-namespace weft::inline v0::poll {
-class descriptor;
-class poller;
-}  // namespace weft::inline v0::poll
-
 namespace weft::inline v0::net {
-
-// How every call here reports a failure: the form without a std::error_code throws io_error, whose text names the
-// operation and the endpoints and which tells how many bytes had been moved (canceled_error if the fiber was stopped).
-// The form with one sets it on every return, also on success, throws nothing, and returns the bytes moved. A connection
-// or listener that is closed, before or while the call waits, gives errc::closed.
 
 struct keep_alive {
   bool enabled = true;
@@ -34,63 +24,27 @@ struct keep_alive {
   int count = 9;                      // unanswered probes that end the connection
 };
 
-enum class shutdown_side : std::uint8_t { read, write, both };
+namespace detail {
 
-struct descriptor_deleter {
-  WEFT_API void operator()(poll::descriptor* d) const noexcept;
+// What an error says of a TCP call's object.
+struct tcp_ends {
+  endpoint local;
+  endpoint remote;
+  WEFT_API failed_operation describe() const;
 };
-using descriptor_handle = std::unique_ptr<poll::descriptor, descriptor_deleter>;
+
+}  // namespace detail
 
 // tcp_conn is a stream of bytes to a peer: a movable handle, closed when it is destroyed. Dialled and accepted ones
 // send small writes at once (TCP_NODELAY), probe a silent peer (keep_alive's defaults) and are not inherited by
-// executed programs.
-//
-// Thread-safe: fibers and plain threads may read, write, shut down and close one connection at once; reads queue for
-// one another, as do writes, whose bytes never interleave. Moving, assigning and destroying need the handle alone only
-// against the start of calls: one already waiting is unaffected by a move, and gets errc::closed from the others.
-class WEFT_API tcp_conn {
+// executed programs. Reading, writing, deadlines, close: io/calls.hpp; shutdown and options: net/socket_calls.hpp.
+class WEFT_API tcp_conn : public io::handle_calls<tcp_conn>,
+                          public io::reader_calls<tcp_conn>,
+                          public io::writer_calls<tcp_conn>,
+                          public shutdown_calls<tcp_conn>,
+                          public socket_calls<tcp_conn> {
  public:
   tcp_conn() noexcept = default;  // every call gives errc::closed
-
-  // read_some reads what is there, at most the buffer's size, and waits only while there is nothing. 0 is the end of
-  // the stream; an empty buffer returns 0 at once.
-  std::size_t read_some(mutable_buffer buffer);
-  std::size_t read_some(mutable_buffer buffer, std::error_code& ec) noexcept;
-
-  // read_full reads until the buffer is full. Fewer bytes, without an error, mean that the stream ended.
-  std::size_t read_full(mutable_buffer buffer);
-  std::size_t read_full(mutable_buffer buffer, std::error_code& ec) noexcept;
-
-  // write sends everything, waiting while the peer is slow. After an error, what was sent is lost to know beyond the
-  // count. Never raises SIGPIPE.
-  void write(const_buffer buffer);
-  std::size_t write(const_buffer buffer, std::error_code& ec) noexcept;
-
-  // readv is read_some into several buffers in turn; writev is write of several buffers. Empty ones are allowed.
-  std::size_t readv(std::span<const mutable_buffer> buffers);
-  std::size_t readv(std::span<const mutable_buffer> buffers, std::error_code& ec) noexcept;
-  std::size_t readv(std::initializer_list<mutable_buffer> buffers) { return readv(std::span(buffers)); }
-  std::size_t readv(std::initializer_list<mutable_buffer> buffers, std::error_code& ec) noexcept {
-    return readv(std::span(buffers), ec);
-  }
-  void writev(std::span<const const_buffer> buffers);
-  std::size_t writev(std::span<const const_buffer> buffers, std::error_code& ec) noexcept;
-  void writev(std::initializer_list<const_buffer> buffers) { writev(std::span(buffers)); }
-  std::size_t writev(std::initializer_list<const_buffer> buffers, std::error_code& ec) noexcept {
-    return writev(std::span(buffers), ec);
-  }
-
-  // shutdown ends one direction: after write, the peer reads to the end of the stream; after read, reads here give 0.
-  void shutdown(shutdown_side side);
-  void shutdown(shutdown_side side, std::error_code& ec) noexcept;
-
-  // close ends every call that waits, waits until those under way have returned, and gives the descriptor's number back
-  // to the system. Never cancelled. A second close gives errc::closed. The destructor closes without waiting.
-  void close();
-  void close(std::error_code& ec) noexcept;
-
-  // is_open tells whether the connection was opened and not closed since. It says nothing about the peer.
-  bool is_open() const noexcept;
 
   // The two ends, as they were when the connection was made; they stay known after close.
   const endpoint& local_endpoint() const noexcept { return local_; }
@@ -108,23 +62,22 @@ class WEFT_API tcp_conn {
   void set_linger(std::optional<std::chrono::seconds> time);
   void set_linger(std::optional<std::chrono::seconds> time, std::error_code& ec) noexcept;
 
-  // The system's buffers, in bytes; Linux doubles what is set, for its own bookkeeping, and returns the doubled value.
-  void set_receive_buffer(int bytes);
-  void set_receive_buffer(int bytes, std::error_code& ec) noexcept;
-  void set_send_buffer(int bytes);
-  void set_send_buffer(int bytes, std::error_code& ec) noexcept;
-  int receive_buffer() const;
-  int receive_buffer(std::error_code& ec) const noexcept;
-  int send_buffer() const;
-  int send_buffer(std::error_code& ec) const noexcept;
+  // set_user_timeout bounds how long sent bytes may stay unacknowledged before the system gives the connection up
+  // (TCP_USER_TIMEOUT); zero: as long as the system's own rules say.
+  void set_user_timeout(std::chrono::milliseconds time);
+  void set_user_timeout(std::chrono::milliseconds time, std::error_code& ec) noexcept;
 
-  // native_handle lends the descriptor's number, -1 when closed; it is good only while nobody closes the connection.
-  int native_handle() const noexcept;
+  // set_quick_ack(true) acknowledges what arrives at once, until the system changes its mind (TCP_QUICKACK).
+  void set_quick_ack(bool on);
+  void set_quick_ack(bool on, std::error_code& ec) noexcept;
 
  private:
   friend class tcp_access;
+  friend struct io::access;
 
-  descriptor_handle descriptor_;
+  detail::tcp_ends name() const noexcept { return {local_, remote_}; }
+
+  poll::descriptor_ptr descriptor_;
   endpoint local_;
   endpoint remote_;
 };
@@ -136,9 +89,11 @@ struct listen_options {
   bool reuse_port = false;  // let several listeners share the address, and the system spread connections over them
 };
 
-// tcp_listener is where connections arrive: a movable handle, closed when it is destroyed. Thread-safe as tcp_conn is;
-// any number of fibers may accept at once.
-class WEFT_API tcp_listener {
+// tcp_listener is where connections arrive: a movable handle, closed when it is destroyed. Any number of fibers and
+// plain threads may accept at once, and none waits for another while connections are queued. close() ends every accept
+// that waits with errc::closed and refuses the connections still queued. Deadlines, close: io/calls.hpp; a deadline fails
+// accept though a connection be queued.
+class WEFT_API tcp_listener : public io::handle_calls<tcp_listener>, public socket_calls<tcp_listener> {
  public:
   tcp_listener() noexcept = default;  // every call gives errc::closed
 
@@ -146,24 +101,25 @@ class WEFT_API tcp_listener {
   // free descriptor (EMFILE, ENFILE) or memory it fails and the connection stays queued: a later call finds it.
   [[nodiscard]] tcp_conn accept();
   [[nodiscard]] tcp_conn accept(std::error_code& ec) noexcept;
-
-  // close ends every accept that waits with errc::closed and refuses the connections still queued. Otherwise as
-  // tcp_conn's.
-  void close();
-  void close(std::error_code& ec) noexcept;
-
-  bool is_open() const noexcept;
+  [[nodiscard]] tcp_conn accept(const std::stop_token& stop) {
+    const sched::stop_link link(stop);
+    return accept();
+  }
+  [[nodiscard]] tcp_conn accept(const std::stop_token& stop, std::error_code& ec) noexcept {
+    const sched::stop_link link(stop);
+    return accept(ec);
+  }
 
   // Where it listens, with the port that the system chose if 0 was asked for; known after close too.
   const endpoint& local_endpoint() const noexcept { return local_; }
 
-  // As tcp_conn::native_handle.
-  int native_handle() const noexcept;
-
  private:
   friend class tcp_access;
+  friend struct io::access;
 
-  descriptor_handle descriptor_;
+  detail::tcp_ends name() const noexcept { return {local_, endpoint()}; }
+
+  poll::descriptor_ptr descriptor_;
   std::shared_ptr<poll::poller> poller_;  // accepted connections join the poller of their listener
   endpoint local_;
 };
