@@ -1,4 +1,5 @@
 // The life of a descriptor: open, pin, close, destroy.
+#include "interposed.hpp"
 #include "open_file.hpp"
 
 #include <weft/sched/park.hpp>
@@ -41,7 +42,7 @@ std::unique_ptr<descriptor, descriptor::deleter> descriptor::open(std::shared_pt
   file->fd = fd;
   file->what = k;
   file->is_socket = k != kind::other && k != kind::file;
-  file->may_drain = k == kind::tcp;
+  file->may_drain = k == kind::tcp && !reads_interposed();
   if (k == kind::other) {
     int type = 0;
     socklen_t size = sizeof type;
