@@ -4,6 +4,7 @@
 
 #include <dlfcn.h>
 #include <gnu/libc-version.h>
+#include <link.h>
 
 namespace weft::inline v0::poll {
 
@@ -18,17 +19,19 @@ constexpr bool checked = !__has_feature(address_sanitizer) && !__has_feature(thr
 constexpr bool checked = true;
 #endif
 
-// The start of the object that a symbol comes from; null if it cannot be told (a static program has no others).
-void* object_of(void* symbol) noexcept {
+// The loaded object that a symbol comes from; null if it cannot be told (a static program has no others).
+const link_map* object_of(void* symbol) noexcept {
   Dl_info info;
-  return symbol != nullptr && ::dladdr(symbol, &info) != 0 ? info.dli_fbase : nullptr;
+  void* map = nullptr;
+  return symbol != nullptr && ::dladdr1(symbol, &info, &map, RTLD_DL_LINKMAP) != 0 ? static_cast<link_map*>(map) : nullptr;
 }
 
 bool find_out() noexcept {
-  void* const libc = object_of(reinterpret_cast<void*>(&::gnu_get_libc_version));
+  const link_map* const libc = object_of(reinterpret_cast<void*>(&::gnu_get_libc_version));
   for (const char* name : {"read", "readv"}) {
-    void* const from = object_of(::dlsym(RTLD_DEFAULT, name));
-    if (libc != nullptr && from != nullptr && from != libc) return true;
+    const link_map* const from = object_of(::dlsym(RTLD_DEFAULT, name));
+    const bool is_program = from != nullptr && from->l_name[0] == '\0';
+    if (libc != nullptr && from != nullptr && from != libc && !is_program) return true;
   }
   return false;
 }
