@@ -6,8 +6,12 @@
 #include <weft/error.hpp>
 #include <weft/fiber.hpp>
 #include <weft/mutex.hpp>
+#include <weft/io/raw_calls.hpp>
 #include <weft/net/endpoint.hpp>
+#include <weft/net/native.hpp>
 #include <weft/net/serve.hpp>
 #include <weft/net/tcp.hpp>
+#include <weft/os/file.hpp>
+#include <weft/os/pipe.hpp>
 #include <weft/runtime.hpp>
 #include <weft/wait_group.hpp>

@@ -1,4 +1,5 @@
 #include <weft/io/calls.hpp>
+#include <weft/io/raw_calls.hpp>
 
 #include "../io_error.hpp"
 
@@ -46,6 +47,8 @@ class vectors {
   object.operation = operation;
   throw_failure(to_error_code(poll_error), std::move(object), transferred);
 }
+
+long not_yet() noexcept { return -EAGAIN; }
 
 std::error_code code_of(int poll_error) noexcept {
   if (poll_error == poll::ok) [[likely]]

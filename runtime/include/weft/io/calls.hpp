@@ -39,6 +39,10 @@ struct access {
     return h.descriptor_.get();
   }
   template <class H>
+  static void give(H& h, poll::descriptor_ptr d) noexcept {
+    h.descriptor_ = static_cast<poll::descriptor_ptr&&>(d);
+  }
+  template <class H>
   static auto name(const H& h) noexcept {
     return h.name();
   }

@@ -3,6 +3,7 @@
 
 #include <weft/export.hpp>
 #include <weft/io/calls.hpp>
+#include <weft/io/raw_calls.hpp>
 #include <weft/net/endpoint.hpp>
 #include <weft/net/socket_calls.hpp>
 #include <weft/netpoll/descriptor.hpp>
@@ -41,6 +42,7 @@ struct tcp_ends {
 class WEFT_API tcp_conn : public io::handle_calls<tcp_conn>,
                           public io::reader_calls<tcp_conn>,
                           public io::writer_calls<tcp_conn>,
+                          public io::raw_calls<tcp_conn>,
                           public shutdown_calls<tcp_conn>,
                           public socket_calls<tcp_conn> {
  public:
@@ -93,7 +95,9 @@ struct listen_options {
 // plain threads may accept at once, and none waits for another while connections are queued. close() ends every accept
 // that waits with errc::closed and refuses the connections still queued. Deadlines, close: io/calls.hpp; a deadline fails
 // accept though a connection be queued.
-class WEFT_API tcp_listener : public io::handle_calls<tcp_listener>, public socket_calls<tcp_listener> {
+class WEFT_API tcp_listener : public io::handle_calls<tcp_listener>,
+                              public io::raw_calls<tcp_listener>,
+                              public socket_calls<tcp_listener> {
  public:
   tcp_listener() noexcept = default;  // every call gives errc::closed
 
