@@ -5,6 +5,7 @@
 #include <weft/weft.hpp>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <span>
@@ -34,20 +35,18 @@ int main(int argc, char** argv) {
   return support::report_errors("echo_server", [&] {
     return weft::run(
         [&] {
-          weft::net::tcp_listener listener = weft::net::listen_tcp(address);
-          const auto stop = signals.on_stop([&listener] {
-            std::error_code ignored;
-            listener.close(ignored);
-          });
-          std::printf("listening on %s\n", listener.local_endpoint().to_string().c_str());
-          std::fflush(stdout);
-
           weft::net::serve_options reports;
           reports.on_accept_error = [](const std::error_code& error) {
             std::fprintf(stderr, "echo_server: accept: %s\n", error.message().c_str());
           };
           // A connection that breaks is its client's business: no on_connection_error.
-          weft::net::serve(listener, echo, reports);
+          weft::net::server server(weft::net::listen_tcp(address), reports);
+          const auto stop = signals.on_stop([&server] { server.close(); });
+          std::printf("listening on %s\n", server.local_endpoint().to_string().c_str());
+          std::fflush(stdout);
+
+          server.serve(echo);
+          server.drain(std::chrono::milliseconds(500));
         },
         options);
   });

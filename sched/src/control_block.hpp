@@ -96,7 +96,7 @@ class alignas(64) fiber {
   sleep_site sleep;
 
   stop_word<> stops;
-  stop_link* links = nullptr;  // innermost first; of the fiber itself
+  wait_link* links = nullptr;  // innermost first; of the fiber itself
   std::atomic<bool> has_source{false};
   spin_lock source_lock;
   std::stop_source source{std::nostopstate};  // guarded by source_lock; made at the first stop_token_of

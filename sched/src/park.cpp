@@ -27,7 +27,7 @@ constinit const std::atomic<bool> nobody{false};
 // Whom a stop of the caller would reach: the fiber, also in a blocking region, else the thread.
 struct stoppable {
   stop_word<>* word;
-  stop_link** links;
+  wait_link** links;
   const std::atomic<bool>* everybody;
 };
 
@@ -108,32 +108,40 @@ bool stop_requested() noexcept {
   return std::uncaught_exceptions() == 0;
 }
 
-// The links of one fiber are a chain on its stack. A link fires on any thread, and then touches itself (the destructor of
-// its callback waits for that) and the word, which is type-stable; never the chain.
-stop_link::stop_link(const std::stop_token& token) noexcept {
-  if (!token.stop_possible()) return;
+// The links of one fiber are a chain on its stack. A link fires on any thread, and then touches itself (its destructor
+// waits for that) and the word, which is type-stable; never the chain.
+void wait_link::attach() noexcept {
   const stoppable self = stoppable_of(current_worker());
   word_ = self.word;
   head_ = self.links;
   outer_ = std::exchange(*head_, this);
-  callback_.emplace(token, trigger{this});
 }
 
-stop_link::~stop_link() {
-  if (word_ == nullptr) return;
-  callback_.reset();
+void wait_link::detach() noexcept {
   *head_ = outer_;
-  if (!fired_.load(std::memory_order_relaxed)) return;  // our own store, or one that the line above waited for
+  if (!fired_.load(std::memory_order_relaxed)) return;  // our own store, or one of somebody who has been waited for
   word_->set_linked(false);
-  for (const stop_link* l = outer_; l != nullptr; l = l->outer_) {
+  for (const wait_link* l = outer_; l != nullptr; l = l->outer_) {
     if (l->fired_.load(std::memory_order_seq_cst)) word_->set_linked(true);  // O4
   }
 }
 
-void stop_link::fire() noexcept {
+void wait_link::fire() noexcept {
   fired_.store(true, std::memory_order_seq_cst);  // O4
   word_->set_linked(true);
   cancel_announced(*word_, nobody);  // this link stands: nobody else need be asked
+}
+
+stop_link::stop_link(const std::stop_token& token) noexcept {
+  if (!token.stop_possible()) return;
+  attach();
+  callback_.emplace(token, trigger{this});
+}
+
+stop_link::~stop_link() {
+  if (!attached()) return;
+  callback_.reset();
+  detach();
 }
 
 fiber* current_fiber() noexcept {

@@ -1,6 +1,7 @@
 // scheduler: the processors, the workers, and what they share.
 #pragma once
 
+#include "alarm_pool.hpp"
 #include "idle.hpp"
 #include "processor.hpp"
 #include "stack_pool.hpp"
@@ -125,6 +126,7 @@ class scheduler {
 
   idle_protocol<> idle;
   global_queue global;
+  alarm_pool alarms;         // freed with the scheduler, after shut_down has emptied the heaps
   timer_heap shared_timers;  // of plain threads and blocking regions
   stack_pool* stacks = nullptr;  // of the default size
 

@@ -23,8 +23,8 @@ namespace weft::inline v0::sched {
 struct alignas(64) thread_record {
   std::atomic<std::uint32_t> token{0};
   thread_record* link = nullptr;  // in the list of free records, under its lock
-  stop_word<> stops;              // of the thread's stop_links; nobody stops a thread as a whole
-  stop_link* links = nullptr;     // innermost first; of the thread itself
+  stop_word<> stops;              // of the thread's wait_links; nobody stops a thread as a whole
+  wait_link* links = nullptr;     // innermost first; of the thread itself
 };
 
 // acquire_record takes a free record or makes one; release_record gives it back.

@@ -13,7 +13,7 @@ namespace weft::inline v0::sched {
 // stop_word is what stops a fiber's waits (or a plain thread's): flags that stand, and a site that says where it is
 // parked.
 // States     stop    false | true: stands for the rest of the fiber's life   set: anybody who holds the handle
-//            linked  false | true: some stop_link of it has fired            set: that link; cleared: the fiber, which
+//            linked  false | true: some wait_link of it has fired            set: that link; cleared: the fiber, which
 //                                                                            then asks the links that are left
 //            site    null | where the fiber is about to park, or is parked   set, cleared: the fiber
 //            who     as which waiter it parks there (in a blocking region, its thread)   set: the fiber, before site

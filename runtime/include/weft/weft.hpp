@@ -7,6 +7,7 @@
 #include <weft/fiber.hpp>
 #include <weft/mutex.hpp>
 #include <weft/io/raw_calls.hpp>
+#include <weft/net/address.hpp>
 #include <weft/net/endpoint.hpp>
 #include <weft/net/native.hpp>
 #include <weft/net/serve.hpp>

@@ -38,15 +38,15 @@ int apply_keep_alive(int fd, const keep_alive& options) noexcept {
   return error;
 }
 
-int open_stream_socket(const endpoint& e, int& error) noexcept {
+int open_stream_socket(const endpoint& e, bool no_delay, const keep_alive& probes, int& error) noexcept {
   const int domain = e.is_ipv4() ? AF_INET : AF_INET6;
   const long fd = sched::sys_call(socket, domain, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, int{IPPROTO_TCP});
   if (fd < 0) {
     error = static_cast<int>(-fd);
     return -1;
   }
-  error = set_option(static_cast<int>(fd), IPPROTO_TCP, TCP_NODELAY, 1);
-  if (error == 0) error = apply_keep_alive(static_cast<int>(fd), keep_alive{});
+  error = set_option(static_cast<int>(fd), IPPROTO_TCP, TCP_NODELAY, no_delay ? 1 : 0);
+  if (error == 0) error = apply_keep_alive(static_cast<int>(fd), probes);
   if (error == 0) return static_cast<int>(fd);
   close_socket(static_cast<int>(fd));
   return -1;

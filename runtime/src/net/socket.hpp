@@ -6,7 +6,9 @@
 #include <weft/net/tcp.hpp>
 #include <weft/netpoll/descriptor.hpp>
 
+#include <memory>
 #include <system_error>
+#include <utility>
 
 namespace weft::inline v0::net {
 
@@ -16,10 +18,32 @@ struct failure {
   failed_operation what;
 };
 
-// open_stream_socket makes a TCP socket for the family of `e`: non-blocking, close-on-exec, no delay, keep-alive.
-// Returns its number, or -1 and an errno value in `error`.
-int open_stream_socket(const endpoint& e, int& error) noexcept;
+// open_stream_socket makes a TCP socket for the family of `e`: non-blocking, close-on-exec, with or without delay and
+// keep-alive. Returns its number, or -1 and an errno value in `error`.
+int open_stream_socket(const endpoint& e, bool no_delay, const keep_alive& probes, int& error) noexcept;
 void close_socket(int fd) noexcept;
+
+// new_socket closes a number that no descriptor has taken over yet.
+class new_socket {
+ public:
+  explicit new_socket(int fd) noexcept : fd_(fd) {}
+  ~new_socket() {
+    if (fd_ >= 0) close_socket(fd_);
+  }
+  new_socket(const new_socket&) = delete;
+  new_socket& operator=(const new_socket&) = delete;
+
+  int get() const noexcept { return fd_; }
+  // hand_over opens a descriptor for the number and gives that up. Null and an errno value if it is refused.
+  poll::descriptor_ptr hand_over(std::shared_ptr<poll::poller> p, poll::kind k, int& error) noexcept {
+    poll::descriptor_ptr d = poll::descriptor::open(std::move(p), fd_, k, error);
+    if (d != nullptr) fd_ = -1;
+    return d;
+  }
+
+ private:
+  int fd_;
+};
 
 // These return 0 or a positive errno value.
 int set_option(int fd, int level, int name, int value) noexcept;

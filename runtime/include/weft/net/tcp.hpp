@@ -4,16 +4,16 @@
 #include <weft/export.hpp>
 #include <weft/io/calls.hpp>
 #include <weft/io/raw_calls.hpp>
+#include <weft/net/address.hpp>
 #include <weft/net/endpoint.hpp>
 #include <weft/net/socket_calls.hpp>
 #include <weft/netpoll/descriptor.hpp>
 
 #include <chrono>
-#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
-#include <string_view>
 #include <system_error>
 
 namespace weft::inline v0::net {
@@ -87,8 +87,20 @@ class WEFT_API tcp_conn : public io::handle_calls<tcp_conn>,
 struct listen_options {
   explicit listen_options() = default;
 
-  int backlog = 0;          // connections that may wait to be accepted; 0: as many as the system allows
-  bool reuse_port = false;  // let several listeners share the address, and the system spread connections over them
+  int backlog = 0;            // connections that may wait to be accepted; 0: as many as the system allows
+  bool reuse_address = true;  // take over an address of which an ended program's connections are left
+  bool reuse_port = false;    // let several listeners share the address, and the system spread connections over them
+  bool v6_only = false;       // an IPv6 wildcard takes no IPv4 connections
+  int fast_open = 0;          // connections that may bring their first bytes along (TCP_FASTOPEN), 0: none
+  std::chrono::seconds defer_accept{0};  // accept a connection when its first bytes are there, or after this time
+
+  // Of the connections accepted.
+  bool no_delay = true;
+  net::keep_alive keep_alive{};
+
+  // Called with the socket's number before it is bound, for options that have no name here. An error ends the call, as
+  // does what it throws.
+  std::function<std::error_code(int fd, const endpoint& local)> control;
 };
 
 // tcp_listener is where connections arrive: a movable handle, closed when it is destroyed. Any number of fibers and
@@ -130,24 +142,82 @@ class WEFT_API tcp_listener : public io::handle_calls<tcp_listener>,
 
 // listen_tcp listens at "HOST:PORT": a numeric address, ":PORT" for every interface (both families where there are
 // both, as "[::]:PORT" does), or a name, of which the first IPv4 address is taken, else the first. Port 0 lets the
-// system choose. An address in use by an ended program is taken over (SO_REUSEADDR). Needs a runtime: errc::no_runtime.
-[[nodiscard]] WEFT_API tcp_listener listen_tcp(std::string_view address);
-[[nodiscard]] WEFT_API tcp_listener listen_tcp(std::string_view address, std::error_code& ec);
-[[nodiscard]] WEFT_API tcp_listener listen_tcp(std::string_view address, const listen_options& options);
-[[nodiscard]] WEFT_API tcp_listener listen_tcp(std::string_view address, const listen_options& options,
-                                               std::error_code& ec);
-[[nodiscard]] WEFT_API tcp_listener listen_tcp(const endpoint& address);
-[[nodiscard]] WEFT_API tcp_listener listen_tcp(const endpoint& address, std::error_code& ec);
-[[nodiscard]] WEFT_API tcp_listener listen_tcp(const endpoint& address, const listen_options& options);
-[[nodiscard]] WEFT_API tcp_listener listen_tcp(const endpoint& address, const listen_options& options,
-                                               std::error_code& ec);
+// system choose. The token ends the lookup of a name. Needs a runtime: errc::no_runtime.
+[[nodiscard]] WEFT_API tcp_listener listen_tcp(address where, const listen_options& options);
+[[nodiscard]] WEFT_API tcp_listener listen_tcp(address where, const listen_options& options, std::error_code& ec);
+[[nodiscard]] inline tcp_listener listen_tcp(address where, const listen_options& options,
+                                             const std::stop_token& stop) {
+  const sched::stop_link link(stop);
+  return listen_tcp(where, options);
+}
+[[nodiscard]] inline tcp_listener listen_tcp(address where, const listen_options& options, const std::stop_token& stop,
+                                             std::error_code& ec) {
+  const sched::stop_link link(stop);
+  return listen_tcp(where, options, ec);
+}
+[[nodiscard]] inline tcp_listener listen_tcp(address where) { return listen_tcp(where, listen_options()); }
+[[nodiscard]] inline tcp_listener listen_tcp(address where, std::error_code& ec) {
+  return listen_tcp(where, listen_options(), ec);
+}
+[[nodiscard]] inline tcp_listener listen_tcp(address where, const std::stop_token& stop) {
+  return listen_tcp(where, listen_options(), stop);
+}
+[[nodiscard]] inline tcp_listener listen_tcp(address where, const std::stop_token& stop, std::error_code& ec) {
+  return listen_tcp(where, listen_options(), stop, ec);
+}
 
-// dial_tcp connects to "HOST:PORT". A name is looked up by the system (getaddrinfo, while other fibers go on) and its
-// addresses are tried in turn; the error is that of the first. Without a host, this machine. Needs a runtime.
-[[nodiscard]] WEFT_API tcp_conn dial_tcp(std::string_view address);
-[[nodiscard]] WEFT_API tcp_conn dial_tcp(std::string_view address, std::error_code& ec);
-[[nodiscard]] WEFT_API tcp_conn dial_tcp(const endpoint& address);
-[[nodiscard]] WEFT_API tcp_conn dial_tcp(const endpoint& address, std::error_code& ec);
+struct dial_options {
+  explicit dial_options() = default;
+
+  // The end of the whole call, lookup of the name included: the earlier of a time from its begin and a time point.
+  std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max();
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+
+  // What one address is given. Not set: an equal share, among the addresses left, of the time left, but not less than
+  // 2 s while there is more; without a deadline, as long as the system tries.
+  std::chrono::nanoseconds attempt_timeout = std::chrono::nanoseconds::max();
+
+  // How much earlier the addresses of the first one's family are tried than those of the other. Negative: the others
+  // come when the first have failed, and nothing is tried at the same time.
+  std::chrono::nanoseconds fallback_delay = std::chrono::milliseconds(250);
+
+  endpoint local;          // the local end; a wildcard stands for both families, port 0 for any
+  bool fast_open = false;  // the first write goes along with the connect, if the peer was met before
+                           // (TCP_FASTOPEN_CONNECT): until then a refusal is not seen, and nothing arrives
+  bool no_delay = true;
+  net::keep_alive keep_alive{};
+
+  // Called with each socket's number before it connects, for options that have no name here; on a fiber, and perhaps
+  // for two sockets at once. An error ends that attempt; what it throws comes out of the call.
+  std::function<std::error_code(int fd, const endpoint& remote)> control;
+};
+
+// dial_tcp connects to "HOST:PORT"; without a host, to this machine. A name is looked up while other fibers go on. Its
+// addresses, in the order of the lookup (RFC 6724), are tried one after the other, those of the other family beside
+// them (RFC 8305, dial_options::fallback_delay). The first connection wins, and nothing is left of the others. The
+// error is that of the first address; std::errc::timed_out if the time was up. A stop ends the call at any point: it
+// fails, and leaves no connection. Once the call has returned, a stop changes nothing. Needs a runtime.
+[[nodiscard]] WEFT_API tcp_conn dial_tcp(address where, const dial_options& options);
+[[nodiscard]] WEFT_API tcp_conn dial_tcp(address where, const dial_options& options, std::error_code& ec);
+[[nodiscard]] inline tcp_conn dial_tcp(address where, const dial_options& options, const std::stop_token& stop) {
+  const sched::stop_link link(stop);
+  return dial_tcp(where, options);
+}
+[[nodiscard]] inline tcp_conn dial_tcp(address where, const dial_options& options, const std::stop_token& stop,
+                                       std::error_code& ec) {
+  const sched::stop_link link(stop);
+  return dial_tcp(where, options, ec);
+}
+[[nodiscard]] inline tcp_conn dial_tcp(address where) { return dial_tcp(where, dial_options()); }
+[[nodiscard]] inline tcp_conn dial_tcp(address where, std::error_code& ec) {
+  return dial_tcp(where, dial_options(), ec);
+}
+[[nodiscard]] inline tcp_conn dial_tcp(address where, const std::stop_token& stop) {
+  return dial_tcp(where, dial_options(), stop);
+}
+[[nodiscard]] inline tcp_conn dial_tcp(address where, const std::stop_token& stop, std::error_code& ec) {
+  return dial_tcp(where, dial_options(), stop, ec);
+}
 
 // lookup_category holds the codes of failed name lookups: getaddrinfo's EAI_ values.
 WEFT_API const std::error_category& lookup_category() noexcept;

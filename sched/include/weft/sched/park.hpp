@@ -62,33 +62,52 @@ struct cancel_site {
 WEFT_API void withdraw() noexcept;
 
 // stop_requested tells whether a stop of the caller stands: of its fiber, inside a blocking region too, or of one of
-// the stop_links that exist. False while the caller unwinds.
+// the wait_links that exist. False while the caller unwinds.
 WEFT_API bool stop_requested() noexcept;
 
 template <template <class> class Atomic>
 class stop_word;  // sched/src/wait_words.hpp
 
-// stop_link lets a token stop the waits that the caller begins or is in while the link exists, as a stop of its fiber
-// would. On a plain thread too. Links nest. A token that has no source costs nothing.
+// wait_link is what stop_link and deadline_link have in common: something outside that stops the waits that the caller
+// begins or is in while the link exists, as a stop of its fiber would. On a plain thread too. Links nest.
 // Lives on the stack of one fiber or thread; destroyed there, innermost first.
-class WEFT_API stop_link {
+class WEFT_API wait_link {
+ public:
+  wait_link(const wait_link&) = delete;
+  wait_link& operator=(const wait_link&) = delete;
+
+ protected:
+  wait_link() noexcept = default;
+  ~wait_link() = default;
+
+  // attach makes this the caller's innermost link. detach undoes it; whoever may fire has finished by then.
+  void attach() noexcept;
+  void detach() noexcept;
+  bool attached() const noexcept { return word_ != nullptr; }
+
+  // fire stops the waits. Any thread, between attach and detach.
+  void fire() noexcept;
+  bool fired() const noexcept { return fired_.load(std::memory_order_seq_cst); }
+
+ private:
+  stop_word<std::atomic>* word_ = nullptr;  // of the fiber or thread; null: not attached
+  wait_link** head_ = nullptr;
+  wait_link* outer_ = nullptr;
+  std::atomic<bool> fired_{false};
+};
+
+// stop_link lets a token stop the caller's waits. A token that has no source costs nothing.
+class WEFT_API stop_link : private wait_link {
  public:
   explicit stop_link(const std::stop_token& token) noexcept;
   ~stop_link();
-  stop_link(const stop_link&) = delete;
-  stop_link& operator=(const stop_link&) = delete;
 
  private:
   struct trigger {
     stop_link* link;
-    void operator()() const noexcept { link->fire(); }
+    void operator()() const noexcept { link->fire(); }  // on whatever thread asks the source to stop
   };
-  void fire() noexcept;  // on whatever thread asks the source to stop
 
-  stop_word<std::atomic>* word_ = nullptr;  // of the fiber or thread; null: this link does nothing
-  stop_link** head_ = nullptr;
-  stop_link* outer_ = nullptr;
-  std::atomic<bool> fired_{false};
   std::optional<std::stop_callback<trigger>> callback_;
 };
 

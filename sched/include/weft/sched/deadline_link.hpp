@@ -1,0 +1,32 @@
+// deadline_link: a time that stops the waits of its caller.
+#pragma once
+
+#include <weft/sched/clock.hpp>
+#include <weft/sched/park.hpp>
+
+namespace weft::inline v0::sched {
+
+struct alarm;  // sched/src/alarm_pool.hpp
+
+// deadline_link stops the waits that the caller begins or is in from `when` on, while the link exists, as a stop_link
+// does with a token: they end as canceled. Whoever made the link says what that means, after the link's end:
+//     bool passed;
+//     { deadline_link link(when); error = call(); passed = link.passed(); }
+//     if (error == canceled && passed && !stop_requested()) error = timed_out;
+// `never` costs nothing, a time that has come needs no timer. No memory for the timer is fatal, as it is for a sleep.
+// REQUIRES: the caller has a scheduler (current_scheduler), unless `when` is never or has come.
+class WEFT_API deadline_link : private wait_link {
+ public:
+  explicit deadline_link(nanotime when) noexcept;
+  ~deadline_link();
+
+  // passed tells whether the time has come.
+  bool passed() const noexcept { return fired(); }
+
+ private:
+  static void ring(void* object, std::uint32_t) noexcept;
+
+  alarm* alarm_ = nullptr;
+};
+
+}  // namespace weft::inline v0::sched
