@@ -63,7 +63,7 @@ sched::nanotime attempt_end(sched::nanotime now, sched::nanotime until, sched::n
                             std::size_t left) noexcept {
   constexpr sched::nanotime least = 2'000'000'000;  // Go's saneMinimum: less helps nobody
   if (until == sched::never && attempt == sched::never) return sched::never;
-  const sched::nanotime rest = until == sched::never ? sched::never : until - now;
+  const sched::nanotime rest = until - now;  // more than there will ever be, if until is never
   sched::nanotime share = attempt;
   if (share == sched::never) share = std::max(rest / static_cast<sched::nanotime>(left), least);
   return share < rest ? now + std::max<sched::nanotime>(share, 0) : until;
