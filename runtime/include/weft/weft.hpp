@@ -12,6 +12,7 @@
 #include <weft/net/native.hpp>
 #include <weft/net/serve.hpp>
 #include <weft/net/tcp.hpp>
+#include <weft/net/udp.hpp>
 #include <weft/os/file.hpp>
 #include <weft/os/pipe.hpp>
 #include <weft/runtime.hpp>

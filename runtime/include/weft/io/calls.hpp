@@ -9,8 +9,8 @@
 // A std::stop_token ends that one call: it fails with std::errc::operation_canceled. What it read or wrote before is
 // counted; what it did not read is still there. Deadlines are as before.
 //
-// Thread-safe: fibers and plain threads may make any of these calls on one handle at once. Calls of one direction go one
-// at a time, so the bytes of two writes never mix. Moving, assigning and destroying the handle need it alone only
+// Thread-safe: fibers and plain threads may make any of these calls on one handle at once. Calls of one direction go
+// one at a time, so the bytes of two writes never mix. Moving, assigning and destroying the handle need it alone only
 // against the start of calls: one that waits already is unaffected by a move, and gets errc::closed from the others.
 #pragma once
 
@@ -51,7 +51,8 @@ struct access {
 namespace detail {
 
 // fail throws what a call's outcome means. REQUIRES: poll_error is not ok.
-[[noreturn]] WEFT_API void fail(int poll_error, const char* operation, failed_operation object, std::size_t transferred);
+[[noreturn]] WEFT_API void fail(int poll_error, const char* operation, failed_operation object,
+                                std::size_t transferred);
 WEFT_API std::error_code code_of(int poll_error) noexcept;
 
 inline poll::io_result result_of(poll::io_result r) noexcept { return r; }
@@ -164,9 +165,39 @@ class handle_calls {
   }
 };
 
+// readable_calls: waiting for something to read.
+template <class H>
+class readable_calls {
+ public:
+  // wait_readable waits until a read would not have to: for data, the end or an error. It holds no buffer, so a
+  // connection that is idle in it costs a stack and nothing else.
+  void wait_readable() { detail::throwing(self(), "wait to read", ready()); }
+  void wait_readable(std::error_code& ec) noexcept { detail::reporting(self(), ec, ready()); }
+  void wait_readable(const std::stop_token& stop) {
+    const sched::stop_link link(stop);
+    wait_readable();
+  }
+  void wait_readable(const std::stop_token& stop, std::error_code& ec) noexcept {
+    const sched::stop_link link(stop);
+    wait_readable(ec);
+  }
+
+ protected:
+  readable_calls() noexcept = default;
+  ~readable_calls() = default;
+  readable_calls(readable_calls&&) noexcept = default;
+  readable_calls& operator=(readable_calls&&) noexcept = default;
+
+ private:
+  const H& self() const noexcept { return static_cast<const H&>(*this); }
+  static auto ready() noexcept {
+    return [](poll::descriptor& d) { return d.wait_ready(poll::mode::read); };
+  }
+};
+
 // reader_calls: a stream of bytes to read.
 template <class H>
-class reader_calls {
+class reader_calls : public readable_calls<H> {
  public:
   // read_some reads what is there, at most the buffer's size, and waits only while there is nothing. 0 is the end of
   // the stream; an empty buffer returns 0 at once.
@@ -215,19 +246,6 @@ class reader_calls {
     return readv(std::span(bs), ec);
   }
 
-  // wait_readable waits until a read would not have to: for data, the end or an error. It holds no buffer, so a
-  // connection that is idle in it costs a stack and nothing else.
-  void wait_readable() { detail::throwing(self(), "wait to read", ready()); }
-  void wait_readable(std::error_code& ec) noexcept { detail::reporting(self(), ec, ready()); }
-  void wait_readable(const std::stop_token& stop) {
-    const sched::stop_link link(stop);
-    wait_readable();
-  }
-  void wait_readable(const std::stop_token& stop, std::error_code& ec) noexcept {
-    const sched::stop_link link(stop);
-    wait_readable(ec);
-  }
-
  protected:
   reader_calls() noexcept = default;
   ~reader_calls() = default;
@@ -245,14 +263,40 @@ class reader_calls {
   static auto scatter(std::span<const mutable_buffer> bs) noexcept {
     return [=](poll::descriptor& d) { return detail::readv(d, bs); };
   }
+};
+
+// writable_calls: waiting for room to write.
+template <class H>
+class writable_calls {
+ public:
+  // wait_writable waits until a write would not have to: for room, or an error.
+  void wait_writable() { detail::throwing(self(), "wait to write", ready()); }
+  void wait_writable(std::error_code& ec) noexcept { detail::reporting(self(), ec, ready()); }
+  void wait_writable(const std::stop_token& stop) {
+    const sched::stop_link link(stop);
+    wait_writable();
+  }
+  void wait_writable(const std::stop_token& stop, std::error_code& ec) noexcept {
+    const sched::stop_link link(stop);
+    wait_writable(ec);
+  }
+
+ protected:
+  writable_calls() noexcept = default;
+  ~writable_calls() = default;
+  writable_calls(writable_calls&&) noexcept = default;
+  writable_calls& operator=(writable_calls&&) noexcept = default;
+
+ private:
+  const H& self() const noexcept { return static_cast<const H&>(*this); }
   static auto ready() noexcept {
-    return [](poll::descriptor& d) { return d.wait_ready(poll::mode::read); };
+    return [](poll::descriptor& d) { return d.wait_ready(poll::mode::write); };
   }
 };
 
 // writer_calls: a stream of bytes to write.
 template <class H>
-class writer_calls {
+class writer_calls : public writable_calls<H> {
  public:
   // write sends everything, waiting while the other end is slow. After an error, what arrived there is not known beyond
   // the count of what was handed over. Never raises SIGPIPE.
@@ -285,18 +329,6 @@ class writer_calls {
     return writev(std::span(bs), ec);
   }
 
-  // wait_writable waits until a write would not have to: for room, or an error.
-  void wait_writable() { detail::throwing(self(), "wait to write", ready()); }
-  void wait_writable(std::error_code& ec) noexcept { detail::reporting(self(), ec, ready()); }
-  void wait_writable(const std::stop_token& stop) {
-    const sched::stop_link link(stop);
-    wait_writable();
-  }
-  void wait_writable(const std::stop_token& stop, std::error_code& ec) noexcept {
-    const sched::stop_link link(stop);
-    wait_writable(ec);
-  }
-
  protected:
   writer_calls() noexcept = default;
   ~writer_calls() = default;
@@ -310,9 +342,6 @@ class writer_calls {
   }
   static auto gather(std::span<const const_buffer> bs) noexcept {
     return [=](poll::descriptor& d) { return detail::writev(d, bs); };
-  }
-  static auto ready() noexcept {
-    return [](poll::descriptor& d) { return d.wait_ready(poll::mode::write); };
   }
 };
 

@@ -1,0 +1,323 @@
+#include "socket_address.hpp"
+
+#include <weft/net/udp.hpp>
+#include <weft/sched/sys.hpp>
+
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+namespace weft::inline v0::net {
+
+namespace {
+
+using poll::io_result;
+using poll::mode;
+using sched::sys_call;
+
+// Not in every C library that runs on a kernel with them.
+constexpr int udp_segment = 103;  // UDP_SEGMENT
+constexpr int udp_gro = 104;      // UDP_GRO
+
+constexpr std::size_t batch_of_system = 64;  // messages in one system call; a guess between stack and calls saved
+
+// attempt makes one system call in shared turns: datagrams are whole by themselves.
+template <class Call>
+poll::descriptor::outcome attempt(poll::descriptor& d, mode m, Call call) noexcept {
+  return d.call(
+      m, poll::turns::shared, [](void* c, int fd) -> long { return (*static_cast<Call*>(c))(fd); }, &call);
+}
+
+// peer_address is where a datagram goes: none to the peer of a connected socket; an IPv4 address in its IPv6 form
+// through a socket of both families.
+class peer_address {
+ public:
+  peer_address() noexcept = default;
+  peer_address(const endpoint& to, bool from_ipv6) noexcept {
+    if (!to) return;
+    if (!to.is_ipv4() || !from_ipv6) {
+      address_ = socket_address(to);
+    } else {
+      endpoint::ipv6_address mapped{};
+      mapped[10] = mapped[11] = 0xff;
+      std::copy_n(to.address().begin(), 4, mapped.begin() + 12);
+      address_ = socket_address(endpoint::ipv6(mapped, to.port()));
+    }
+    given_ = true;
+  }
+  void put_into(msghdr& message) noexcept {
+    if (!given_) return;
+    message.msg_name = &address_.any;
+    message.msg_namelen = address_.size;
+  }
+
+ private:
+  socket_address address_;
+  bool given_ = false;
+};
+
+// The room that the one ancillary message we know needs.
+union control_room {
+  cmsghdr align;
+  char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+std::uint16_t segment_of(msghdr& message) noexcept {
+  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
+    if (c->cmsg_level != SOL_UDP || c->cmsg_type != udp_gro) continue;
+    int size = 0;
+    std::memcpy(&size, CMSG_DATA(c), sizeof size);
+    return static_cast<std::uint16_t>(size);
+  }
+  return 0;
+}
+
+received received_as(msghdr& message, std::size_t size, const socket_address& from) noexcept {
+  received r;
+  r.size = size;
+  r.from = from.to_endpoint();
+  r.truncated = (message.msg_flags & MSG_TRUNC) != 0;
+  r.segment = segment_of(message);
+  return r;
+}
+
+auto receive_into(mutable_buffer b, received& what) noexcept {
+  return [b, &what](poll::descriptor& d) {
+    iovec where{b.data(), b.size()};
+    socket_address from;
+    control_room control;
+    msghdr message{};
+    const auto r = attempt(d, mode::read, [&](int fd) noexcept {
+      message = {&from.any, sizeof from.storage, &where, 1, &control, sizeof control, 0};
+      return sys_call(::recvmsg, fd, &message, MSG_CMSG_CLOEXEC);
+    });
+    from.size = message.msg_namelen;
+    if (r.error == poll::ok) what = received_as(message, static_cast<std::size_t>(r.value), from);
+    return io_result{what.size, r.error};
+  };
+}
+
+auto send_from(const_buffer b, const endpoint& to, bool from_ipv6, std::uint16_t segment = 0) noexcept {
+  return [=](poll::descriptor& d) {
+    iovec what{const_cast<void*>(b.data()), b.size()};
+    peer_address peer(to, from_ipv6);
+    control_room control{};
+    msghdr message{};
+    message.msg_iov = &what;
+    message.msg_iovlen = 1;
+    peer.put_into(message);
+    if (segment != 0) {
+      message.msg_control = &control;
+      message.msg_controllen = CMSG_SPACE(sizeof segment);
+      cmsghdr* const c = CMSG_FIRSTHDR(&message);
+      c->cmsg_level = SOL_UDP;
+      c->cmsg_type = udp_segment;
+      c->cmsg_len = CMSG_LEN(sizeof segment);
+      std::memcpy(CMSG_DATA(c), &segment, sizeof segment);
+    }
+    const auto r =
+        attempt(d, mode::write, [&](int fd) noexcept { return sys_call(::sendmsg, fd, &message, MSG_NOSIGNAL); });
+    return io_result{static_cast<std::size_t>(r.value), r.error};
+  };
+}
+
+auto receive_many(std::span<incoming_datagram> batch) noexcept {
+  return [batch](poll::descriptor& d) {
+    std::array<mmsghdr, batch_of_system> messages;
+    std::array<iovec, batch_of_system> where;
+    std::array<socket_address, batch_of_system> from;
+    std::array<control_room, batch_of_system> control;
+    const std::size_t n = std::min(batch.size(), batch_of_system);
+    if (n == 0) return io_result{};
+    const auto r = attempt(d, mode::read, [&](int fd) noexcept {
+      for (std::size_t i = 0; i < n; ++i) {
+        where[i] = {batch[i].buffer.data(), batch[i].buffer.size()};
+        messages[i] = {{&from[i].any, sizeof from[i].storage, &where[i], 1, &control[i], sizeof control[i], 0}, 0};
+      }
+      // MSG_WAITFORONE is for blocking sockets; this one takes what is there.
+      return sys_call(::recvmmsg, fd, messages.data(), static_cast<unsigned>(n), MSG_CMSG_CLOEXEC, nullptr);
+    });
+    for (std::size_t i = 0; i < static_cast<std::size_t>(r.value); ++i) {
+      from[i].size = messages[i].msg_hdr.msg_namelen;
+      batch[i].what = received_as(messages[i].msg_hdr, messages[i].msg_len, from[i]);
+    }
+    return io_result{static_cast<std::size_t>(r.value), r.error};
+  };
+}
+
+auto send_many(std::span<const outgoing_datagram> batch, bool from_ipv6) noexcept {
+  return [=](poll::descriptor& d) {
+    io_result result;
+    while (result.count < batch.size() && result.error == poll::ok) {
+      const auto rest = batch.subspan(result.count, std::min(batch.size() - result.count, batch_of_system));
+      std::array<mmsghdr, batch_of_system> messages;
+      std::array<iovec, batch_of_system> what;
+      std::array<peer_address, batch_of_system> peers;
+      for (std::size_t i = 0; i < rest.size(); ++i) {
+        what[i] = {const_cast<void*>(rest[i].data.data()), rest[i].data.size()};
+        peers[i] = peer_address(rest[i].to, from_ipv6);
+        messages[i] = {};
+        messages[i].msg_hdr.msg_iov = &what[i];
+        messages[i].msg_hdr.msg_iovlen = 1;
+        peers[i].put_into(messages[i].msg_hdr);
+      }
+      const auto r = attempt(d, mode::write, [&](int fd) noexcept {
+        return sys_call(::sendmmsg, fd, messages.data(), static_cast<unsigned>(rest.size()), MSG_NOSIGNAL);
+      });
+      result.error = r.error;
+      result.count += static_cast<std::size_t>(r.value);
+    }
+    return result;
+  };
+}
+
+// An option that the two families have under different names.
+struct family_option {
+  int ipv4;
+  int ipv6;
+};
+
+template <class V4, class V6>
+auto set_for(const endpoint& local, family_option name, const V4& v4, const V6& v6) noexcept {
+  const bool is_ipv6 = local.is_ipv6();
+  return [=](poll::descriptor& d) {
+    return is_ipv6 ? detail::set_option(d, IPPROTO_IPV6, name.ipv6, &v6, sizeof v6)
+                   : detail::set_option(d, IPPROTO_IP, name.ipv4, &v4, sizeof v4);
+  };
+}
+
+auto change_group(const endpoint& group, unsigned interface, family_option name) noexcept {
+  return [=](poll::descriptor& d) {
+    if (group.is_ipv6()) {
+      ipv6_mreq request{};
+      std::memcpy(&request.ipv6mr_multiaddr, group.address().data(), sizeof request.ipv6mr_multiaddr);
+      request.ipv6mr_interface = interface;
+      return detail::set_option(d, IPPROTO_IPV6, name.ipv6, &request, sizeof request);
+    }
+    ip_mreqn request{};
+    std::memcpy(&request.imr_multiaddr, group.address().data(), sizeof request.imr_multiaddr);
+    request.imr_ifindex = static_cast<int>(interface);
+    return detail::set_option(d, IPPROTO_IP, name.ipv4, &request, sizeof request);
+  };
+}
+
+constexpr family_option join{IP_ADD_MEMBERSHIP, IPV6_JOIN_GROUP};
+constexpr family_option leave{IP_DROP_MEMBERSHIP, IPV6_LEAVE_GROUP};
+
+auto send_through(const endpoint& local, unsigned interface) noexcept {
+  ip_mreqn v4{};
+  v4.imr_ifindex = static_cast<int>(interface);
+  return set_for(local, {IP_MULTICAST_IF, IPV6_MULTICAST_IF}, v4, static_cast<int>(interface));
+}
+auto loop(const endpoint& local, bool on) noexcept {
+  return set_for(local, {IP_MULTICAST_LOOP, IPV6_MULTICAST_LOOP}, int{on}, int{on});
+}
+auto hops_of(const endpoint& local, int hops) noexcept {
+  return set_for(local, {IP_MULTICAST_TTL, IPV6_MULTICAST_HOPS}, hops, hops);
+}
+auto set_flag(int level, int name, bool on) noexcept {
+  return [=](poll::descriptor& d) {
+    const int value = on;
+    return detail::set_option(d, level, name, &value, sizeof value);
+  };
+}
+
+}  // namespace
+
+failed_operation detail::udp_ends::describe() const {
+  return {{}, "udp", local ? local.to_string() : std::string(), remote ? remote.to_string() : std::string()};
+}
+
+using io::detail::reporting;
+using io::detail::throwing;
+
+received udp_socket::receive_from(mutable_buffer b) {
+  received what;
+  throwing(*this, "receive", receive_into(b, what));
+  return what;
+}
+received udp_socket::receive_from(mutable_buffer b, std::error_code& ec) noexcept {
+  received what;
+  reporting(*this, ec, receive_into(b, what));
+  return what;
+}
+
+void udp_socket::send_to(const_buffer b, const endpoint& to) {
+  const bool v6 = local_.is_ipv6();
+  if (!to) {
+    throwing(*this, "send", send_from(b, to, v6));
+    return;
+  }
+  const poll::io_result r = descriptor_ != nullptr ? send_from(b, to, v6)(*descriptor_) : io_result{0, poll::closed};
+  if (r.error != poll::ok) io::detail::fail(r.error, "send", detail::udp_ends{local_, to}.describe(), r.count);
+}
+std::size_t udp_socket::send_to(const_buffer b, const endpoint& to, std::error_code& ec) noexcept {
+  return reporting(*this, ec, send_from(b, to, local_.is_ipv6()));
+}
+
+std::size_t udp_socket::receive_batch(std::span<incoming_datagram> batch) {
+  return throwing(*this, "receive", receive_many(batch));
+}
+std::size_t udp_socket::receive_batch(std::span<incoming_datagram> batch, std::error_code& ec) noexcept {
+  return reporting(*this, ec, receive_many(batch));
+}
+void udp_socket::send_batch(std::span<const outgoing_datagram> batch) {
+  throwing(*this, "send", send_many(batch, local_.is_ipv6()));
+}
+std::size_t udp_socket::send_batch(std::span<const outgoing_datagram> batch, std::error_code& ec) noexcept {
+  return reporting(*this, ec, send_many(batch, local_.is_ipv6()));
+}
+
+void udp_socket::send_segments(const_buffer b, std::uint16_t segment, const endpoint& to) {
+  throwing(*this, "send", send_from(b, to, local_.is_ipv6(), segment));
+}
+std::size_t udp_socket::send_segments(const_buffer b, std::uint16_t segment, const endpoint& to,
+                                      std::error_code& ec) noexcept {
+  return reporting(*this, ec, send_from(b, to, local_.is_ipv6(), segment));
+}
+
+void udp_socket::set_receive_segments(bool on) {
+  throwing(*this, "set receive segments of", set_flag(SOL_UDP, udp_gro, on));
+}
+void udp_socket::set_receive_segments(bool on, std::error_code& ec) noexcept {
+  reporting(*this, ec, set_flag(SOL_UDP, udp_gro, on));
+}
+
+void udp_socket::join_group(const endpoint& group, unsigned interface) {
+  throwing(*this, "join group with", change_group(group, interface, join));
+}
+void udp_socket::join_group(const endpoint& group, unsigned interface, std::error_code& ec) noexcept {
+  reporting(*this, ec, change_group(group, interface, join));
+}
+void udp_socket::leave_group(const endpoint& group, unsigned interface) {
+  throwing(*this, "leave group with", change_group(group, interface, leave));
+}
+void udp_socket::leave_group(const endpoint& group, unsigned interface, std::error_code& ec) noexcept {
+  reporting(*this, ec, change_group(group, interface, leave));
+}
+
+void udp_socket::set_multicast_interface(unsigned interface) {
+  throwing(*this, "set multicast interface of", send_through(local_, interface));
+}
+void udp_socket::set_multicast_interface(unsigned interface, std::error_code& ec) noexcept {
+  reporting(*this, ec, send_through(local_, interface));
+}
+void udp_socket::set_multicast_loop(bool on) { throwing(*this, "set multicast loop of", loop(local_, on)); }
+void udp_socket::set_multicast_loop(bool on, std::error_code& ec) noexcept { reporting(*this, ec, loop(local_, on)); }
+void udp_socket::set_multicast_hops(int hops) { throwing(*this, "set multicast hops of", hops_of(local_, hops)); }
+void udp_socket::set_multicast_hops(int hops, std::error_code& ec) noexcept {
+  reporting(*this, ec, hops_of(local_, hops));
+}
+
+void udp_socket::set_broadcast(bool on) { throwing(*this, "set broadcast of", set_flag(SOL_SOCKET, SO_BROADCAST, on)); }
+void udp_socket::set_broadcast(bool on, std::error_code& ec) noexcept {
+  reporting(*this, ec, set_flag(SOL_SOCKET, SO_BROADCAST, on));
+}
+
+}  // namespace weft::inline v0::net
