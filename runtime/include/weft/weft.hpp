@@ -9,11 +9,14 @@
 #include <weft/io/raw_calls.hpp>
 #include <weft/net/address.hpp>
 #include <weft/net/endpoint.hpp>
+#include <weft/net/local.hpp>
+#include <weft/net/local_endpoint.hpp>
 #include <weft/net/native.hpp>
 #include <weft/net/serve.hpp>
 #include <weft/net/tcp.hpp>
 #include <weft/net/udp.hpp>
 #include <weft/os/file.hpp>
+#include <weft/os/native_fd.hpp>
 #include <weft/os/pipe.hpp>
 #include <weft/runtime.hpp>
 #include <weft/wait_group.hpp>
