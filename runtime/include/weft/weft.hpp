@@ -18,5 +18,7 @@
 #include <weft/os/file.hpp>
 #include <weft/os/native_fd.hpp>
 #include <weft/os/pipe.hpp>
+#include <weft/os/process.hpp>
+#include <weft/os/signal.hpp>
 #include <weft/runtime.hpp>
 #include <weft/wait_group.hpp>

@@ -31,7 +31,8 @@ constexpr std::size_t largest_transfer = std::size_t{1} << 30;
 // shared makes one system call on a file's number, with no order among callers; -errno becomes the error.
 template <class Call>
 poll::descriptor::outcome shared(poll::descriptor& d, mode m, Call call) noexcept {
-  return d.call(m, poll::turns::shared, [](void* c, int fd) -> long { return (*static_cast<Call*>(c))(fd); }, &call);
+  return d.call(
+      m, poll::turns::shared, [](void* c, int fd) -> long { return (*static_cast<Call*>(c))(fd); }, &call);
 }
 
 template <class Call>
@@ -69,8 +70,8 @@ auto seek_to(offset to, seek_from from, offset& position) noexcept {
     // In turn with reads and writes, which use the position too.
     auto call = [=](int fd) noexcept { return sys_call(::lseek, fd, to, whence); };
     const auto r = d.call(
-        mode::read, poll::turns::ordered, [](void* c, int fd) -> long { return (*static_cast<decltype(call)*>(c))(fd); },
-        &call);
+        mode::read, poll::turns::ordered,
+        [](void* c, int fd) -> long { return (*static_cast<decltype(call)*>(c))(fd); }, &call);
     position = r.value;
     return r.error;
   };
@@ -99,9 +100,15 @@ auto synced(int (*call)(int)) noexcept {
 int flags_of(const open_options& o) noexcept {
   int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
   switch (o.access) {
-    case file_access_mode::read: flags |= O_RDONLY; break;
-    case file_access_mode::write: flags |= O_WRONLY; break;
-    case file_access_mode::read_write: flags |= O_RDWR; break;
+    case file_access_mode::read:
+      flags |= O_RDONLY;
+      break;
+    case file_access_mode::write:
+      flags |= O_WRONLY;
+      break;
+    case file_access_mode::read_write:
+      flags |= O_RDWR;
+      break;
   }
   if (o.create) flags |= O_CREAT;
   if (o.exclusive) flags |= O_EXCL;

@@ -30,8 +30,8 @@ enum class seek_from : std::uint8_t { start, current, end };
 
 // file is an open file. What the system can wait for (a FIFO, a terminal, a device) waits as a socket does and has
 // deadlines. A regular file or a directory cannot be waited for: its calls block the thread, inside weft::blocking, so
-// other fibers go on; deadlines are refused with errc::not_pollable, a stop is noticed when a call begins, and close does
-// not wait for a call that is stuck in the system. Reading and writing at the file's own position: io/calls.hpp.
+// other fibers go on; deadlines are refused with errc::not_pollable, a stop is noticed when a call begins, and close
+// does not wait for a call that is stuck in the system. Reading and writing at the file's own position: io/calls.hpp.
 class WEFT_API file : public io::handle_calls<file>, public io::reader_calls<file>, public io::writer_calls<file> {
  public:
   file() noexcept = default;  // every call gives errc::closed
@@ -83,11 +83,11 @@ struct open_options {
   explicit open_options() = default;
 
   file_access_mode access = file_access_mode::read;
-  bool create = false;           // make it if it is not there
-  bool exclusive = false;        // with create: fail if it is there
-  bool truncate = false;         // empty it
-  bool append = false;           // every write goes to the end
-  unsigned permissions = 0666;   // of a new file, less the process's umask
+  bool create = false;          // make it if it is not there
+  bool exclusive = false;       // with create: fail if it is there
+  bool truncate = false;        // empty it
+  bool append = false;          // every write goes to the end
+  unsigned permissions = 0666;  // of a new file, less the process's umask
 };
 
 // open_file opens a file, to read unless the options say otherwise. Blocks its thread while others go on: a FIFO waits

@@ -17,4 +17,17 @@ template <class Function, class... Arguments>
   return result < 0 ? -static_cast<long>(errno) : result;
 }
 
+// keep_errno gives errno back as it found it: for signal handlers, which run in the middle of other code. Neither half is
+// ever inlined into a function that suspends.
+class keep_errno {
+ public:
+  [[gnu::noinline]] keep_errno() noexcept : value_(errno) {}
+  [[gnu::noinline]] ~keep_errno() { errno = value_; }
+  keep_errno(const keep_errno&) = delete;
+  keep_errno& operator=(const keep_errno&) = delete;
+
+ private:
+  int value_;
+};
+
 }  // namespace weft::inline v0::sched
