@@ -15,6 +15,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -122,6 +123,38 @@ TEST(Serve, OtherExceptionsEndAsThoseOfGo) {
   EXPECT_EQ(unhandled, 1);
 }
 
+// no_descriptors leaves the process no free number while it exists, and lets one client connect, which will wait.
+class no_descriptors {
+ public:
+  explicit no_descriptors(const endpoint& listener) {
+    getrlimit(RLIMIT_NOFILE, &before_);
+    late_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    rlimit none = before_;
+    const int lowest_free = dup(0);
+    close(lowest_free);
+    none.rlim_cur = static_cast<rlim_t>(lowest_free);
+    setrlimit(RLIMIT_NOFILE, &none);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(listener.port());
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(connect(late_, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  }
+  ~no_descriptors() {
+    end();
+    close(late_);
+  }
+  no_descriptors(const no_descriptors&) = delete;
+  no_descriptors& operator=(const no_descriptors&) = delete;
+
+  void end() const { setrlimit(RLIMIT_NOFILE, &before_); }
+  int late() const { return late_; }
+
+ private:
+  rlimit before_{};
+  int late_ = -1;
+};
+
 TEST(Serve, WithoutDescriptorsItPausesAndServesTheRestLater) {  // covers F86
   on_fibers([] {
     tcp_listener listener = weft::net::listen_tcp("127.0.0.1:0");
@@ -135,36 +168,117 @@ TEST(Serve, WithoutDescriptorsItPausesAndServesTheRestLater) {  // covers F86
     tcp_conn served = weft::net::dial_tcp(listener.local_endpoint());
     EXPECT_EQ(ask(served, "before"), "before");
 
-    const int late = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    rlimit before{};
-    getrlimit(RLIMIT_NOFILE, &before);
-    rlimit none = before;
-    const int lowest_free = dup(0);
-    close(lowest_free);
-    none.rlim_cur = static_cast<rlim_t>(lowest_free);
-    setrlimit(RLIMIT_NOFILE, &none);
-
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(listener.local_endpoint().port());
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    EXPECT_EQ(connect(late, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    const no_descriptors limit(listener.local_endpoint());
     for (int i = 0; refusals == 0 && i < 10'000; ++i) weft::this_fiber::sleep_for(std::chrono::milliseconds(1));
     EXPECT_EQ(refusals, 1);
     EXPECT_EQ(ask(served, "meanwhile"), "meanwhile");
     weft::this_fiber::sleep_for(std::chrono::milliseconds(100));
     EXPECT_EQ(refusals, 1) << "more than one report a second";
 
-    setrlimit(RLIMIT_NOFILE, &before);
-    EXPECT_EQ(send(late, "late", 4, MSG_NOSIGNAL), 4);
+    limit.end();
+    EXPECT_EQ(send(limit.late(), "late", 4, MSG_NOSIGNAL), 4);
     char answer[4] = {};
-    EXPECT_EQ(weft::blocking([&] { return recv(late, answer, sizeof answer, MSG_WAITALL); }), 4);
+    EXPECT_EQ(weft::blocking([&] { return recv(limit.late(), answer, sizeof answer, MSG_WAITALL); }), 4);
     EXPECT_EQ(std::string(answer, 4), "late");
-    close(late);
     served.close();
     listener.close();
     server.join();
   });
+}
+
+// The second report comes with the ninth refusal, at the beginning of a pause of a second.
+TEST(Serve, ACloseOrAStopEndsAPauseAtOnce) {
+  for (const bool by_close : {true, false}) {
+    on_fibers([&] {
+      tcp_listener listener = weft::net::listen_tcp("127.0.0.1:0");
+      std::atomic<int> reports{0};
+      weft::net::serve_options options;
+      options.on_accept_error = [&](const std::error_code&) { ++reports; };
+      const no_descriptors limit(listener.local_endpoint());
+      auto server = weft::spawn([&] { serve(listener, echo, options); });
+      for (int i = 0; reports < 2 && i < 10'000; ++i) weft::this_fiber::sleep_for(std::chrono::milliseconds(1));
+      EXPECT_EQ(reports, 2);
+      const auto begin = std::chrono::steady_clock::now();
+      if (by_close) {
+        listener.close();
+      } else {
+        server.request_stop();
+      }
+      server.join();
+      EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(700));
+    });
+  }
+}
+
+TEST(Serve, AtItsLimitItLeavesConnectionsQueued) {
+  on_fibers([] {
+    tcp_listener listener = weft::net::listen_tcp("127.0.0.1:0");
+    std::atomic<int> now{0};
+    std::atomic<int> most{0};
+    weft::net::serve_options options;
+    options.max_connections = 3;
+    auto server = weft::spawn([&] {
+      serve(
+          listener,
+          [&](tcp_conn conn) {
+            const int n = ++now;
+            for (int m = most; m < n && !most.compare_exchange_weak(m, n);) {
+            }
+            echo(std::move(conn));
+            --now;
+          },
+          options);
+    });
+    std::vector<tcp_conn> conns;
+    for (int i = 0; i < 20; ++i) {
+      conns.push_back(weft::net::dial_tcp(listener.local_endpoint()));
+      conns.back().write("x");
+    }
+    std::array<char, 1> one;
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(conns[i].read_full(one), 1u);
+    for (int i = 3; i < 20; ++i) {
+      conns[i].set_read_deadline(std::chrono::steady_clock::time_point{});  // nothing has come, or may have yet
+      conns[i - 3].close();
+      conns[i].clear_deadline();
+      EXPECT_EQ(conns[i].read_full(one), 1u);
+    }
+    EXPECT_EQ(most, 3);
+    listener.close();  // with the place of three taken
+    server.join();
+  });
+}
+
+TEST(Serve, AtItsLimitItEndsWithACloseOrAStop) {
+  for (const bool by_close : {true, false}) {
+    on_fibers([&] {
+      tcp_listener listener = weft::net::listen_tcp("127.0.0.1:0");
+      weft::net::serve_options options;
+      options.max_connections = 1;
+      auto server = weft::spawn([&] { serve(listener, echo, options); });
+      tcp_conn conn = weft::net::dial_tcp(listener.local_endpoint());
+      EXPECT_EQ(ask(conn, "in"), "in");
+      tcp_conn queued = weft::net::dial_tcp(listener.local_endpoint());
+      if (by_close) {
+        listener.close();
+      } else {
+        server.request_stop();
+      }
+      server.join();
+      EXPECT_EQ(ask(conn, "still"), "still");
+    });
+  }
+}
+
+TEST(Serve, OnAThreadWithoutARuntimeItSaysSo) {
+  weft::runtime rt;
+  std::optional<tcp_listener> listener;
+  tcp_conn client;
+  {
+    const auto inside = rt.enter();
+    listener.emplace(weft::net::listen_tcp("127.0.0.1:0"));
+    client = weft::net::dial_tcp(listener->local_endpoint());
+  }
+  EXPECT_EQ(thrown_by([&] { serve(*listener, echo); }).first, weft::errc::no_runtime);
 }
 
 TEST(Serve, SharesOneHandlerAndKeepsItAlive) {
