@@ -66,8 +66,8 @@ class global_queue {
 
 // scheduler is one engine: everything that its fibers and workers share. Several may live in a process.
 //
-// Order of locks: a descriptor's lock, then mutex_, then a timer heap's lock, the global queue's, a stack pool's; of the last
-// three none is taken under another. Nothing suspends under any.
+// Order of locks: a descriptor's lock, then mutex_, then a timer heap's lock, the global queue's, a stack pool's, the alarm
+// pool's; of the last four none is taken under another. Nothing suspends under any.
 class scheduler {
  public:
   scheduler(const scheduler_options& wanted, netpoller& p) noexcept;
