@@ -21,6 +21,14 @@ void stop_waiter(sched::cancel_site& site, sched::waiter w) noexcept {
   at.pd.home.lower_waiters(1);
 }
 
+// has_come tells whether it is `when` already. Asked for every deadline: that the alarm is armed for an earlier time
+// says nothing, it may be overdue while all workers compute. The coarse clock costs a fifth, and settles it for a time
+// that is further ahead than it lags: a tick, which is 10 ms at most.
+bool has_come(sched::nanotime when) noexcept {
+  constexpr sched::nanotime most_lag = 20'000'000;
+  return when <= 0 || (when - most_lag <= sched::coarse_now() && when <= sched::now());
+}
+
 }  // namespace
 
 stop_site::stop_site(poll_desc& d, mode of) noexcept : sched::cancel_site{&stop_waiter}, pd(d), m(of) {}
@@ -103,7 +111,9 @@ void poll_desc::evict() noexcept {
 int poll_desc::arm_locked(sched::nanotime when) noexcept {
   sched::scheduler* const s = home.owner().scheduler();
   if (s == nullptr) return not_pollable;
-  if (!alarm.arm(*s, when, &deadline_passed, this, ++alarm_seq)) return ENOMEM;
+  // Counted only when it is armed: without memory, a shot of the last arming that is under way stays good.
+  if (!alarm.arm(*s, when, &deadline_passed, this, alarm_seq + 1)) return ENOMEM;
+  ++alarm_seq;
   alarm_at = when;
   return ok;
 }
@@ -116,14 +126,11 @@ int poll_desc::set_deadline(std::uint32_t generation, side of, sched::nanotime w
     lock.unlock();
     return closed;
   }
-  sched::nanotime value = when == sched::never ? 0 : std::max<sched::nanotime>(when, -1);
-  // A time at or after the alarm's needs neither clock nor heap: the alarm will look at it.
-  if (when <= 0) {
-    value = -1;
-  } else if (value != 0 && (alarm_at == 0 || value < alarm_at)) {
-    if (value <= sched::now()) {
-      value = -1;
-    } else if (const int error = arm_locked(value); error != ok) {
+  sched::nanotime value = 0;
+  if (when != sched::never) value = has_come(when) ? -1 : when;
+  // A time at or after the alarm's needs no heap: the alarm will look at it.
+  if (value > 0 && (alarm_at == 0 || value < alarm_at)) {
+    if (const int error = arm_locked(value); error != ok) {
       lock.unlock();
       return error;
     }

@@ -4,11 +4,18 @@
 
 namespace weft::inline v0::sched {
 
-nanotime now() noexcept {
+namespace {
+
+nanotime read(clockid_t clock) noexcept {
   timespec t;
-  ::clock_gettime(CLOCK_MONOTONIC, &t);
+  ::clock_gettime(clock, &t);
   return static_cast<nanotime>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;
 }
+
+}  // namespace
+
+nanotime now() noexcept { return read(CLOCK_MONOTONIC); }
+nanotime coarse_now() noexcept { return read(CLOCK_MONOTONIC_COARSE); }
 
 nanotime after(nanotime delay) noexcept {
   nanotime t = now();

@@ -110,6 +110,7 @@ class world {
       sched::scheduler_options options;
       options.processors = workers;
       scheduler_ = sched::create_scheduler(options, *poller_, error);
+      if (scheduler_ != nullptr) poller_->attach(*scheduler_);
     }
     EXPECT_EQ(error, 0);
   }

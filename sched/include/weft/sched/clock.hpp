@@ -16,6 +16,10 @@ inline constexpr nanotime never = std::numeric_limits<nanotime>::max();
 // now reads the clock (about 20 ns). Any thread.
 WEFT_API nanotime now() noexcept;
 
+// coarse_now returns a time that is not after now() and, by a tick of the system (1 to 10 ms), usually somewhat before
+// it; about 5 ns. Any thread.
+WEFT_API nanotime coarse_now() noexcept;
+
 // after returns now() + delay, saturating at never; a delay of zero or less is now.
 WEFT_API nanotime after(nanotime delay) noexcept;
 
