@@ -174,6 +174,77 @@ TEST(Blocking, SomebodyPollsThoughEveryWorkerBlocks) {
   e.poller.fire(event);
 }
 
+// To the monitor a lent processor is an idle one, so it goes to sleep during a long region. It is needed again for a
+// fiber in the next slot of somebody who does not park.
+TEST(Blocking, TheMonitorIsAwakeAgainAfterALongRegion) {
+  engine e(2);
+  std::atomic<std::uintptr_t> parked{0};
+  std::atomic<bool> ran{false};
+  task woken = e.spawn([&] {
+    const auto publish = [](sched::waiter self, void* object, std::uintptr_t) noexcept {
+      static_cast<std::atomic<std::uintptr_t>*>(object)->store(self.bits());
+      return true;
+    };
+    sched::park({publish, &parked}, sched::wait_reason::none);
+    ran.store(true);
+  });
+  ASSERT_TRUE(spin_until([&] { return parked.load() != 0; }));
+  task waking = e.spawn([&] {
+    {
+      sched::blocking_region region;
+      EXPECT_TRUE(spin_until([&] { return e->monitor_asleep.load() != 0; }));
+    }
+    sched::ready(sched::waiter::from_bits(parked.load()));
+    EXPECT_TRUE(spin_until([&] { return ran.load(); })) << "the monitor sleeps on";
+  });
+}
+
+// An event and a break reach the poller together, and it comes back with the event alone.
+// covers C47
+TEST(Blocking, ABreakAbsorbedByAnEventLeavesNoWorkBehind) {
+  struct poller_without_breaks final : sched::netpoller {
+    void netpoll(sched::nanotime delay, sched::ready_list& out) noexcept override { inner.netpoll(delay, out); }
+    void delivered(std::size_t n) noexcept override { inner.delivered(n); }
+    void netpollbreak() noexcept override {
+      if (!absorbs.load()) inner.netpollbreak();
+    }
+    bool any_waiters() const noexcept override { return inner.any_waiters(); }
+    fake_poller inner;
+    std::atomic<bool> absorbs{false};
+  } poller;
+  int error = 0;
+  sched::scheduler_options options;
+  options.processors = 2;
+  sched::scheduler* s = sched::create_scheduler(options, poller, error);
+  ASSERT_EQ(error, 0);
+  poll_event event;
+  std::atomic<bool> ran{false};
+  std::atomic<bool> inside{false};
+  const auto start = [&](auto body) {
+    sched::fiber* f = make_fiber(*s, body, sched::handle::one);
+    sched::start(*f);
+    return task(f);
+  };
+  {
+    task computing = start([&] {
+      EXPECT_TRUE(poller.inner.wait(event));
+      EXPECT_TRUE(spin_until([&] { return ran.load(); })) << "nobody runs what came with the break";
+    });
+    task blocking = start([&] {
+      sched::blocking_region region;
+      inside.store(true);
+      EXPECT_TRUE(spin_until([&] { return ran.load(); }));
+    });
+    EXPECT_TRUE(spin_until([&] { return event.word.load() > 2 && inside.load() && poller.inner.asleep(); }));
+    poller.absorbs.store(true);
+    task submitted = start([&] { ran.store(true); });
+    poller.inner.fire(event);
+  }
+  poller.absorbs.store(false);
+  EXPECT_TRUE(sched::drain(*s, sched::after(patience)));
+  sched::destroy_scheduler(s);
+}
+
 // T3: regions, parks, sleeps and events at once; every fiber gets through.
 TEST(Blocking, MixedWithEverythingElse) {
   sched::scheduler_options options;

@@ -146,6 +146,7 @@ struct small_scheduler {
   std::vector<std::unique_ptr<worker>> workers;
   idle_protocol<Atomic> idle;
   Atomic<int> global{0};
+  Atomic<int> events{0};  // what the next poll will find
   Atomic<int> blocking_count{0};
   Atomic<int> wakes{0};
 
@@ -242,10 +243,9 @@ struct small_scheduler {
         }
         if (sleeper == nullptr) {
           (void)idle.end_search();
-          if (p >= 0 && polling) {
-            broke = true;
-          } else if (p >= 0) {
-            wake_owed = owed = true;
+          if (p >= 0) {
+            owed = wake_owed = true;
+            broke = polling;
           }
         }
       }
@@ -301,16 +301,25 @@ struct small_scheduler {
   }
   bool poll(worker& w) {
     poller.park();
+    const int ready = events.exchange(0, seq_cst);
+    bool owed = false;
     {
       std::lock_guard guard(mutex);
       polling = false;
-      if (ending) return false;
+      if (ending && ready == 0) return false;
       w.p = take_processor_locked();
+      if (w.p < 0 && ready == 0) sleepers.push_back(&w);
+      if (w.p >= 0) owed = std::exchange(wake_owed, false);
     }
-    if (w.p >= 0) {
+    if (w.p < 0 && ready == 0) return sleep(w);
+    if (w.p >= 0 && (ready == 0 || owed)) {
       idle.begin_search();
       w.searching = true;
     }
+    if (ready == 0) return true;
+    // inject
+    (w.p >= 0 ? all[w.p].queue : global).fetch_add(ready, seq_cst);
+    if (ready > 1 || w.p < 0) wake_for_work();
     return true;
   }
 
@@ -404,6 +413,10 @@ struct small_scheduler {
   void submit_locally(worker& w, int n) {
     all[w.p].queue.fetch_add(n, release);
     wake_for_work();
+  }
+  void happen(int n) {
+    events.fetch_add(n, seq_cst);
+    poller.unpark();
   }
   // block is a blocking region; going on after it counts as an item.
   enum region { short_one, for_ever };
@@ -607,6 +620,22 @@ TEST(IdleModel, WorkOfALentProcessorIsStolen) {
 TEST(IdleModel, EveryOneThatSleepsIsFoundWhenNeeded) {
   using state = setting<2, 1, 1>;
   expect_nothing_left<state>({ending_search<state>(0), asleep<state>(1), submitting<state>(2)}, 2);
+}
+
+// The poller is broken out of its sleep for a submission, but leaves with an event that keeps it busy.
+// covers C47
+TEST(IdleModel, ABreakThatMeetsAnEventIsNotLost) {
+  using state = setting<2, 0, 1, 2>;
+  const model::actor<state> event{"event", [](state& s) { s.happen(1); }};
+  expect_nothing_left<state>({asleep<state>(0), new_worker<state>(1), submitting<state>(1), event}, 2);
+}
+
+// One in the poller is woken with nothing to hand out while the others have all processors: it must not stay away when
+// one is free again and work comes.
+TEST(IdleModel, APollerThatFindsNoProcessorSleepsAndIsFound) {
+  using state = setting<1, 1, 1>;
+  const model::actor<state> nothing{"alarm", [](state& s) { s.poller.unpark(); }};
+  expect_nothing_left<state>({ending_search<state>(0), asleep<state>(1), submitting<state>(1), nothing}, 1);
 }
 
 // T3: the same small scheduler on threads.

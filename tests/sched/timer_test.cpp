@@ -242,4 +242,47 @@ TEST(Sleep, ManyWithStopsLeaveNoTimerBehind) {
   for (std::size_t i = 0; i < tasks.size(); i += 2) sched::request_stop(*tasks[i]);
 }
 
+// The one in the poller leaves with an event whose fiber computes; the timer that it watched is everybody's then.
+// covers I122
+TEST(Timers, AreServedWhenThePollerLeftWithAnEventThatKeepsItBusy) {
+  engine e(2);
+  poll_event event;
+  std::atomic<bool> woke{false};
+  std::atomic<bool> armed{false};
+  task computing = e.spawn([&] {
+    EXPECT_TRUE(e.poller.wait(event));
+    EXPECT_TRUE(spin_until([&] { return woke.load(); })) << "nobody looks at the timer";
+  });
+  task sleeping = e.spawn([&] {
+    armed.store(true);
+    EXPECT_TRUE(sched::sleep_until(sched::after(20 * millisecond)));
+    woke.store(true);
+  });
+  ASSERT_TRUE(spin_until([&] { return event.word.load() > 2 && armed.load() && e.poller.asleep(); }));
+  e.poller.fire(event);
+}
+
+// A worker more than there are processors sits in the poller, whose timer is overdue while all processors compute.
+// There is nothing that it could do.
+TEST(Timers, OverdueOnesDoNotMakeASpareWorkerSpin) {
+  engine e(1);
+  e.run([] {
+    sched::blocking_region region;  // makes the second thread
+    EXPECT_TRUE(spin_until([] { return true; }));
+  });
+  ASSERT_TRUE(spin_until([&] { return e.poller.asleep(); }));
+  const nanotime due = sched::after(20 * millisecond);
+  task sleeping = e.spawn([&] { EXPECT_TRUE(sched::sleep_until(due)); });
+  task computing = e.spawn([&] {
+    {
+      sched::blocking_region region;
+      EXPECT_TRUE(spin_until([&] { return e.poller.asleep(); }));
+    }
+    EXPECT_TRUE(spin_until([&] { return sched::now() > due + 5 * millisecond; }));
+    const auto polls = e.poller.polls.load();
+    EXPECT_TRUE(spin_until([&] { return sched::now() > due + 105 * millisecond; }));
+    EXPECT_LE(e.poller.polls.load() - polls, 50u);
+  });
+}
+
 }  // namespace

@@ -172,9 +172,7 @@ struct world {
     model::wait_until([this] { return !stops.in_cancel(); });
     site_lives.store(false, std::memory_order_seq_cst);
   }
-  void cancel_parked() {
-    sched::cancel_announced(stops, everybody);
-  }
+  void cancel_parked() { sched::cancel_announced(stops, everybody); }
   void request_stop() {
     stops.request();
     cancel_parked();
@@ -307,6 +305,174 @@ TEST(JoinModel, AStopAtAnyPointEndsTheJoin) {
 TEST(JoinModel, EndAndStopsWakeOnce) {
   expect_always<join_world>({joining, join_worker, ending, stop_join}, "");
   expect_always<join_world>({joining, join_worker, ending, stop_all_join}, "");
+}
+
+// T1 of the links' flag: like a stop's, but it can be taken back.
+TEST(StopWordTable, ALinkStandsUntilItIsTakenBack) {
+  sched::cancel_site site{};
+  stop_word<> w;
+  const std::atomic<bool> everybody{false};
+  EXPECT_TRUE(w.announce(&site, one, everybody));
+  w.set_linked(true);
+  EXPECT_TRUE(w.stands(everybody));
+  EXPECT_EQ(w.missed(everybody), &site);
+  w.withdraw();
+  EXPECT_FALSE(w.announce(&site, one, everybody));
+  EXPECT_EQ(w.site(), nullptr);
+  w.set_linked(false);
+  EXPECT_FALSE(w.stands(everybody));
+  EXPECT_TRUE(w.announce(&site, one, everybody));
+  EXPECT_EQ(w.who(), one);
+  w.withdraw();
+  w.set_linked(true);
+  w.begin();
+  EXPECT_FALSE(w.stands(everybody));
+}
+
+// T2: links. As stop_link of park.cpp and the callback that it has registered: the source asks for the stop at any
+// time, and unregistering waits for a callback that has begun.
+struct model_link {
+  enum : int { registered, running, returned, removed };
+  model::atomic<bool> fired{false};
+  model::atomic<int> callback{registered};
+  model::atomic<bool> nobody{false};
+  model_link* outer = nullptr;
+
+  void fire(stop_word<model::atomic>& word) {
+    int before = registered;
+    if (!callback.compare_exchange_strong(before, running, std::memory_order_seq_cst)) return;
+    fired.store(true, std::memory_order_seq_cst);
+    word.set_linked(true);
+    sched::cancel_announced(word, nobody);
+    callback.store(returned, std::memory_order_seq_cst);
+  }
+  void destroy(stop_word<model::atomic>& word) {
+    int before = registered;
+    if (!callback.compare_exchange_strong(before, removed, std::memory_order_seq_cst)) {
+      model::wait_until([this] { return callback.load(std::memory_order_seq_cst) == returned; });
+    }
+    if (!fired.load(std::memory_order_relaxed)) return;
+    word.set_linked(false);
+    for (model_link* l = outer; l != nullptr; l = l->outer) {
+      if (l->fired.load(std::memory_order_seq_cst)) word.set_linked(true);
+    }
+  }
+};
+
+struct linked_world : sleep_world {
+  model_link outer;
+  model_link inner;
+  bool stands_inside = false;
+  linked_world() { inner.outer = &outer; }
+};
+
+const auto fire_inner = [](linked_world& w) { w.inner.fire(w.stops); };
+const auto fire_outer = [](linked_world& w) { w.outer.fire(w.stops); };
+const model::actor<linked_world> linked_worker{
+    "worker", [](linked_world& w) { w.run_commits([&] { return w.word.lie_down(one); }); }};
+const model::actor<linked_world> linked_alarm{"alarm", [](linked_world& w) {
+                                                w.happened.store(true, std::memory_order_seq_cst);
+                                                if (w.word.ring() != 0) w.wake();
+                                              }};
+
+// One call with a token: a wait, and the end of its link.
+const model::actor<linked_world> linked_sleeper{"sleeper", [](linked_world& w) {
+                                                  sleeper(w);
+                                                  w.inner.destroy(w.stops);
+                                                  w.stands_inside = w.stops.stands(w.everybody);
+                                                }};
+
+TEST(LinkModel, AFireAtAnyPointEndsTheWait) {
+  const auto found = model::explore<linked_world>({linked_sleeper, linked_worker, {"source", fire_inner}},
+                                                  [](linked_world& w) -> std::string {
+                                                    if (w.result != "stopped") return "result " + w.result;
+                                                    if (w.stands_inside) return "a link that is gone still stands";
+                                                    return w.conserved();
+                                                  });
+  EXPECT_GE(found.runs, 3u);
+}
+
+TEST(LinkModel, FireAndEventWakeOnceAndTheEndOfTheLinkEndsTheStop) {
+  model::explore<linked_world>({linked_sleeper, linked_worker, linked_alarm, {"source", fire_inner}},
+                               [](linked_world& w) -> std::string {
+                                 if (w.stands_inside) return "a link that is gone still stands";
+                                 return w.conserved();
+                               });
+}
+
+// The inner link ends while both may fire: the outer one's fire is not forgotten, the inner one's is.
+TEST(LinkModel, NestedLinksStandEachForItself) {
+  const model::actor<linked_world> fiber{"fiber", [](linked_world& w) {
+                                           w.inner.destroy(w.stops);
+                                           sleeper(w);
+                                         }};
+  model::explore<linked_world>({fiber, linked_worker, {"outer source", fire_outer}, {"inner source", fire_inner}},
+                               [](linked_world& w) -> std::string {
+                                 if (w.result != "stopped") return "result " + w.result;
+                                 return w.conserved();
+                               });
+  const model::actor<linked_world> alone{"fiber", [](linked_world& w) {
+                                           w.inner.destroy(w.stops);
+                                           w.stands_inside = w.stops.stands(w.everybody);
+                                         }};
+  model::explore<linked_world>({alone, {"inner source", fire_inner}}, [](linked_world& w) -> std::string {
+    return w.stands_inside ? "a link that is gone still stands" : "";
+  });
+}
+
+// Two waits with nothing in common but the word. Whoever comes late for the first must not touch the second.
+struct two_waits {
+  struct counted_site : sched::cancel_site {
+    bool hit = false;
+  };
+  stop_word<model::atomic> stops;
+  model::atomic<bool> everybody{false};
+  counted_site first, second;
+  model_link link;
+  two_waits() {
+    first.cancel =
+        second.cancel = [](sched::cancel_site& s, sched::waiter) noexcept { static_cast<counted_site&>(s).hit = true; };
+  }
+  void leave() {
+    stops.withdraw();
+    model::wait_until([this] { return !stops.in_cancel(); });
+  }
+  std::string untouched() const { return second.hit ? "a wait that nobody stopped was ended" : ""; }
+};
+
+const model::actor<two_waits> late_worker{"worker that ran the first one's commit", [](two_waits& s) {
+                                            if (s.stops.missed(s.everybody) == nullptr) return;
+                                            sched::cancel_announced(s.stops, s.everybody);
+                                          }};
+
+TEST(LinkModel, ALateCancelDoesNotReachTheWaitAfterTheLink) {
+  const model::actor<two_waits> fiber{"fiber", [](two_waits& s) {
+                                        (void)s.stops.announce(&s.first, one, s.everybody);
+                                        s.leave();
+                                        s.link.destroy(s.stops);
+                                        if (!s.stops.announce(&s.second, one, s.everybody)) s.second.hit = true;
+                                        s.leave();
+                                      }};
+  model::explore<two_waits>({fiber, {"source", [](two_waits& s) { s.link.fire(s.stops); }}, late_worker},
+                            [](two_waits& s) { return s.untouched(); });
+}
+
+// The first fiber was stopped; the second one has its memory, and nobody stops it.
+TEST(LinkModel, ALateCancelDoesNotReachTheNextFiber) {
+  struct state : two_waits {
+    state() {
+      (void)stops.announce(&first, one, everybody);
+      stops.request();
+    }
+  };
+  model::explore<state>({{late_worker.name, [](state& s) { late_worker.body(s); }},
+                         {"first fiber, then the second on its memory",
+                          [](state& s) {
+                            s.leave();
+                            s.stops.begin();
+                            if (s.stops.announce(&s.second, one, s.everybody)) s.leave();
+                          }}},
+                        [](state& s) { return s.untouched(); });
 }
 
 }  // namespace
