@@ -29,11 +29,14 @@ build_all() {
     (
       cd "$root"
       cmake --preset release
-      cmake --build --preset release --target bench_yield bench_spawn bench_echo_epoll bench_load_epoll echo_server
+      cmake --build --preset release --target bench_yield bench_spawn bench_deadline bench_echo_epoll bench_load_epoll echo_server
     ) > "$work/build.log" 2>&1 || { cat "$work/build.log" >&2; die "the build failed"; }
   fi
   if command -v go > /dev/null; then
-    go build -o "$build/bench/echo_go" "$root/bench/peers/echo.go" || die "echo.go doesn't build"
+    local peer
+    for peer in echo deadline; do
+      go build -o "$build/bench/${peer}_go" "$root/bench/peers/$peer.go" || die "$peer.go doesn't build"
+    done
   fi
 }
 

@@ -56,7 +56,8 @@ std::unique_ptr<descriptor, descriptor::deleter> descriptor::open(std::shared_pt
   }
   file->blocks = error == EPERM;
   error = ok;
-  file->generation = file->pd->fdseq.load(std::memory_order_relaxed);  // ours: it doesn't change while the slot is in use
+  file->generation =
+      file->pd->fdseq.load(std::memory_order_relaxed);  // ours: it doesn't change while the slot is in use
   file->home = static_cast<std::shared_ptr<poller>&&>(p);
   return std::unique_ptr<descriptor, descriptor::deleter>(file);
 }
@@ -125,15 +126,23 @@ int descriptor::release() noexcept {
   return fd;
 }
 
-int descriptor::set_deadline(side of, sched::nanotime when) noexcept {
-  open_file& file = open_file::of(*this);
-  if (file.blocks) {
-    if (!file.incref()) return closed;
-    file.decref();
+int open_file::set_deadline(side of, sched::nanotime when, poll_desc::time_is known) noexcept {
+  if (blocks) [[unlikely]] {
+    if (!incref()) return closed;
+    decref();
     return not_pollable;
   }
   // No reference: the slot's lock and generation tell whether it is still ours, and the memory of slots never goes.
-  return file.pd->set_deadline(file.generation, of, when);
+  return pd->set_deadline(generation, of, when, known);
+}
+
+int descriptor::set_deadline(side of, sched::nanotime when) noexcept {
+  return open_file::of(*this).set_deadline(of, when, poll_desc::time_is::any);
+}
+
+int descriptor::set_deadline_after(side of, sched::nanotime delay) noexcept {
+  if (delay <= 0) return set_deadline(of, 0);
+  return open_file::of(*this).set_deadline(of, sched::after(delay), poll_desc::time_is::ahead);
 }
 
 void descriptor::deleter::operator()(descriptor* d) const noexcept {

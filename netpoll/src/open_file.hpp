@@ -62,6 +62,8 @@ struct open_file final : descriptor {
   // note_read records a read that returned n of the asked bytes. REQUIRES: the read lock is held.
   void note_read(std::size_t n, std::size_t asked) noexcept;
 
+  int set_deadline(side of, sched::nanotime when, poll_desc::time_is known) noexcept;
+
   // try_once makes attempt(), one system call: its result or -errno, never -EINTR. A file that can't be polled gets a
   // blocking region around it.
   template <class Attempt>

@@ -21,7 +21,7 @@ void stop_waiter(sched::cancel_site& site, sched::waiter w) noexcept {
   at.pd.home.lower_waiters(1);
 }
 
-// has_come tells whether it is `when` already. Asked for every deadline: that the alarm is armed for an earlier time
+// has_come tells whether it is `when` already. Asked of every time that the caller made up: that the alarm is armed for an earlier time
 // says nothing, it may be overdue while all workers compute. The coarse clock costs a fifth, and settles it for a time
 // that is further ahead than it lags: a tick, which is 10 ms at most.
 bool has_come(sched::nanotime when) noexcept {
@@ -118,7 +118,7 @@ int poll_desc::arm_locked(sched::nanotime when) noexcept {
   return ok;
 }
 
-int poll_desc::set_deadline(std::uint32_t generation, side of, sched::nanotime when) noexcept {
+int poll_desc::set_deadline(std::uint32_t generation, side of, sched::nanotime when, time_is known) noexcept {
   const bool reads = of != side::write;
   const bool writes = of != side::read;
   lock.lock();
@@ -127,7 +127,7 @@ int poll_desc::set_deadline(std::uint32_t generation, side of, sched::nanotime w
     return closed;
   }
   sched::nanotime value = 0;
-  if (when != sched::never) value = has_come(when) ? -1 : when;
+  if (when != sched::never) value = known == time_is::any && has_come(when) ? -1 : when;
   // A time at or after the alarm's needs no heap: the alarm will look at it.
   if (value > 0 && (alarm_at == 0 || value < alarm_at)) {
     if (const int error = arm_locked(value); error != ok) {

@@ -52,9 +52,10 @@ struct alignas(64) poll_desc {
   void evict() noexcept;
 
   // set_deadline makes both or one of the directions time out at `when`: `never` clears the deadline, a time that has
-  // come (0 always has) ends the waits at once. Returns ok; closed, also if fdseq is not `generation` any more; ENOMEM,
+  // come (0 always has) ends the waits at once; `ahead` says that it has not. Returns ok; closed, also if fdseq is not `generation` any more; ENOMEM,
   // and nothing has changed; not_pollable without a scheduler's timers. Any thread; doesn't suspend.
-  int set_deadline(std::uint32_t generation, side of, sched::nanotime when) noexcept;
+  enum class time_is : std::uint8_t { any, ahead };
+  int set_deadline(std::uint32_t generation, side of, sched::nanotime when, time_is known = time_is::any) noexcept;
 
   // publish_locked mirrors the locked fields into info. REQUIRES: lock is held.
   void publish_locked() noexcept;

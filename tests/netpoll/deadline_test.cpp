@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <limits>
 #include <new>
 #include <random>
 #include <thread>
@@ -329,6 +330,30 @@ TEST_P(Deadline, IsRefusedWhenTheSlotIsClosedOrAnothers) {
   pd().evict();
   EXPECT_EQ(set(side::both, 0), poll::closed);
   EXPECT_EQ(pd().netpollcheckerr(mode::read), poll::closed);
+}
+
+// covers B25 B35
+TEST_P(Deadline, ADelayCountsFromNow) {
+  auto d = w().open(::dup(s_.a), poll::kind::stream);
+  const poll_desc& of = TEST_poll_desc_of(*d);
+  for (const nanotime past : {nanotime{0}, nanotime{-1}, std::numeric_limits<nanotime>::min()}) {
+    EXPECT_EQ(d->set_deadline_after(side::both, past), poll::ok);
+    EXPECT_EQ(of.rd, -1);
+    EXPECT_EQ(of.wd, -1);
+  }
+  EXPECT_EQ(d->set_deadline_after(side::both, sched::never), poll::ok);
+  EXPECT_EQ(of.rd, 0);
+  const nanotime before = sched::now();
+  EXPECT_EQ(d->set_deadline_after(side::read, hour), poll::ok);
+  EXPECT_GE(of.rd, before + hour);
+  EXPECT_LE(of.rd, sched::now() + hour);
+  EXPECT_EQ(of.wd, 0);
+  // One that has come when it is armed rings at once.
+  EXPECT_EQ(d->set_deadline_after(side::write, 1), poll::ok);
+  while (of.netpollcheckerr(mode::write) != poll::timed_out) std::this_thread::yield();
+  EXPECT_EQ(d->close(), 0);
+  EXPECT_EQ(d->set_deadline_after(side::both, 1), poll::closed);
+  d.reset();
 }
 
 TEST(DeadlineWithoutTimers, IsRefusedUnlessItNeedsNone) {

@@ -101,6 +101,9 @@ class WEFT_API descriptor {
   // included, until it is moved or cleared. `never` clears it; 0 has always passed. Doesn't suspend.
   // Returns ok, closed, not_pollable for a file that can't be polled, or ENOMEM, which changes nothing.
   int set_deadline(side of, sched::nanotime when) noexcept;
+  // set_deadline_after counts from now; a delay of zero or less has passed. Somewhat cheaper than a time that has to be
+  // compared with the clock.
+  int set_deadline_after(side of, sched::nanotime delay) noexcept;
 
   // finish_connect waits for the outcome of a connect that was issued on the socket (returned EINPROGRESS) before open.
   int finish_connect() noexcept;

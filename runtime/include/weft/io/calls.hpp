@@ -153,15 +153,22 @@ class handle_calls {
  private:
   const H& self() const noexcept { return static_cast<const H&>(*this); }
 
+  template <class Rep, class Period>
+  static int set_on(poll::descriptor& d, poll::side of, const std::chrono::duration<Rep, Period>& delay) noexcept {
+    return d.set_deadline_after(of, weft::detail::saturated(delay));
+  }
+  template <class Duration>
+  static int set_on(poll::descriptor& d, poll::side of,
+                    const std::chrono::time_point<std::chrono::steady_clock, Duration>& when) noexcept {
+    return d.set_deadline(of, weft::detail::to_nanotime(when));
+  }
   template <class When>
   void set_deadline_of(poll::side of, When when) {
-    detail::throwing(self(), "set deadline of",
-                     [=](poll::descriptor& d) { return d.set_deadline(of, weft::detail::to_nanotime(when)); });
+    detail::throwing(self(), "set deadline of", [=](poll::descriptor& d) { return set_on(d, of, when); });
   }
   template <class When>
   void set_deadline_of(poll::side of, When when, std::error_code& ec) noexcept {
-    detail::reporting(self(), ec,
-                      [=](poll::descriptor& d) { return d.set_deadline(of, weft::detail::to_nanotime(when)); });
+    detail::reporting(self(), ec, [=](poll::descriptor& d) { return set_on(d, of, when); });
   }
 };
 
