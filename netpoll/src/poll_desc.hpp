@@ -52,8 +52,9 @@ struct alignas(64) poll_desc {
   void evict() noexcept;
 
   // set_deadline makes both or one of the directions time out at `when`: `never` clears the deadline, a time that has
-  // come (0 always has) ends the waits at once; `ahead` says that it has not. Returns ok; closed, also if fdseq is not `generation` any more; ENOMEM,
-  // and nothing has changed; not_pollable without a scheduler's timers. Any thread; doesn't suspend.
+  // come (0 always has) ends the waits at once; `ahead` says that it has not. Returns ok; closed, also if fdseq is not
+  // `generation` any more; ENOMEM, and nothing has changed; not_pollable without a scheduler's timers. Any thread;
+  // doesn't suspend.
   enum class time_is : std::uint8_t { any, ahead };
   int set_deadline(std::uint32_t generation, side of, sched::nanotime when, time_is known = time_is::any) noexcept;
 
@@ -71,29 +72,29 @@ struct alignas(64) poll_desc {
   poll_cache& home;
   const std::uint32_t index;
 
-  // Guarded by home's lock
-  poll_desc* link = nullptr;  // next free slot, while this one is free
-
   // Constant while in use
   int fd = -1;
 
+  // Guarded by home's lock
+  poll_desc* link = nullptr;  // next free slot, while this one is free
+
   // Atomic, each with its protocol
-  std::atomic<std::uint32_t> fdseq{1};  // generation; written under lock, never 0. Events carry a copy
   summary info;
   gate rg;
   gate wg;
+  std::atomic<std::uint32_t> fdseq{1};  // generation; written under lock, never 0. Events carry a copy
 
   // Guarded by lock
   sched::spin_lock lock;
   bool in_use = false;
   bool closing = true;
-  sched::nanotime rd = 0;  // 0: no deadline; positive: its time; negative: it has passed
+  std::uint32_t alarm_seq = 0;  // of the last arming: a shot with an older one is void
+  sched::nanotime rd = 0;       // 0: no deadline; positive: its time; negative: it has passed
   sched::nanotime wd = 0;
-  // One alarm serves both deadlines. Whenever one is set, the alarm is armed for no later than the earlier of them; when
-  // it rings, what is due expires, and the alarm is set again for what is left. So moving a deadline later, and clearing
-  // it, is a store.
+  // One alarm serves both deadlines. Whenever one is set, the alarm is armed for no later than the earlier of them;
+  // when it rings, what is due expires, and the alarm is set again for what is left. So moving a deadline later, and
+  // clearing it, is a store.
   sched::nanotime alarm_at = 0;  // 0: not armed, or rung and about to look
-  std::uint32_t alarm_seq = 0;   // of the last arming: a shot with an older one is void
   sched::timer alarm;
 
   // Here, not in the descriptor, because late stop requests demand type-stable memory

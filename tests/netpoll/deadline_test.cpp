@@ -332,6 +332,8 @@ TEST_P(Deadline, IsRefusedWhenTheSlotIsClosedOrAnothers) {
   EXPECT_EQ(pd().netpollcheckerr(mode::read), poll::closed);
 }
 
+TEST(DeadlineSize, ASlotIsFourCacheLines) { EXPECT_LE(sizeof(poll_desc), 256u); }
+
 // covers B25 B35
 TEST_P(Deadline, ADelayCountsFromNow) {
   auto d = w().open(::dup(s_.a), poll::kind::stream);

@@ -264,7 +264,7 @@ TEST_P(DescriptorRelease, GivesTheNumberAwayUnderAParkedReader) {
 class DescriptorFile : public io_test {};
 WEFT_INSTANTIATE_IO_TEST(DescriptorFile);
 
-// covers C52 D67
+// covers C52 B41
 TEST_P(DescriptorFile, ReadsAndWritesWhereNothingCanBePolled) {
   std::FILE* const temporary = std::tmpfile();
   ASSERT_NE(temporary, nullptr);
