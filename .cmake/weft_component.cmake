@@ -18,3 +18,23 @@ function(weft_component name)
   target_sources(weft PRIVATE $<TARGET_OBJECTS:weft_${name}>)
   target_sources(weft PUBLIC FILE_SET HEADERS BASE_DIRS include FILES ${arg_HEADERS})
 endfunction()
+
+# weft_add_on(<name> SYMBOL <symbol> [LIBRARIES <file>...] [INCLUDES <dir>...] SOURCES <file>...)
+#
+# Makes libweft-<name>, as the target weft::<name>, which links libweft and registers itself with it before main. Nobody
+# calls into it: so whoever links it refers to SYMBOL, a C function of it, or the linker would leave it out.
+function(weft_add_on name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "SYMBOL" "LIBRARIES;INCLUDES;SOURCES")
+  list(TRANSFORM arg_SOURCES PREPEND src/)
+
+  add_library(weft_${name} ${arg_SOURCES})
+  add_library(weft::${name} ALIAS weft_${name})
+  weft_set_flags(weft_${name})
+  target_include_directories(weft_${name} PRIVATE src)
+  target_include_directories(weft_${name} SYSTEM PRIVATE ${arg_INCLUDES})
+  target_link_libraries(weft_${name} PUBLIC weft PRIVATE ${arg_LIBRARIES})
+  target_link_options(weft_${name} PRIVATE -Wl,-z,relro,-z,now INTERFACE "LINKER:-u,${arg_SYMBOL}")
+  set_target_properties(weft_${name} PROPERTIES
+    EXPORT_NAME ${name} OUTPUT_NAME weft-${name}
+    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+endfunction()

@@ -9,6 +9,13 @@ install(TARGETS weft EXPORT weft_targets
   FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT weft_targets FILE weft-targets.cmake NAMESPACE weft:: DESTINATION ${WEFT_CMAKE_DIR})
 
+if(TARGET weft_resolver)
+  install(TARGETS weft_resolver EXPORT weft_resolver_targets
+    ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+    LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(EXPORT weft_resolver_targets FILE weft-resolver-targets.cmake NAMESPACE weft:: DESTINATION ${WEFT_CMAKE_DIR})
+endif()
+
 get_target_property(WEFT_TYPE weft TYPE)
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/weft-config.cmake.in
   ${PROJECT_BINARY_DIR}/weft-config.cmake INSTALL_DESTINATION ${WEFT_CMAKE_DIR} NO_SET_AND_CHECK_MACRO)
@@ -26,9 +33,16 @@ endif()
 cmake_path(ABSOLUTE_PATH CMAKE_INSTALL_LIBDIR BASE_DIRECTORY "\${prefix}" OUTPUT_VARIABLE WEFT_PC_LIBDIR)
 cmake_path(ABSOLUTE_PATH CMAKE_INSTALL_INCLUDEDIR BASE_DIRECTORY "\${prefix}" OUTPUT_VARIABLE WEFT_PC_INCLUDEDIR)
 set(WEFT_PC_AT "@")
-configure_file(${CMAKE_CURRENT_LIST_DIR}/weft.pc.in ${PROJECT_BINARY_DIR}/weft.pc.configured @ONLY)
-# The prefix is known only when installing (cmake --install --prefix).
-install(CODE "
-  set(WEFT_PC_PREFIX \"\${CMAKE_INSTALL_PREFIX}\")
-  configure_file(\"${PROJECT_BINARY_DIR}/weft.pc.configured\" \"${PROJECT_BINARY_DIR}/weft.pc\" @ONLY)")
-install(FILES ${PROJECT_BINARY_DIR}/weft.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+set(packages weft)
+if(TARGET weft_resolver)
+  list(APPEND packages weft-resolver)
+endif()
+foreach(package IN LISTS packages)
+  set(pc ${PROJECT_BINARY_DIR}/${package}.pc)
+  configure_file(${CMAKE_CURRENT_LIST_DIR}/${package}.pc.in ${pc}.configured @ONLY)
+  # The prefix is known only when installing (cmake --install --prefix).
+  install(CODE "
+    set(WEFT_PC_PREFIX \"\${CMAKE_INSTALL_PREFIX}\")
+    configure_file(\"${pc}.configured\" \"${pc}\" @ONLY)")
+  install(FILES ${pc} DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endforeach()

@@ -2,6 +2,7 @@
 
 #include "io_error.hpp"
 
+#include <weft/net/resolver.hpp>
 #include <weft/netpoll/descriptor.hpp>
 
 #include <cerrno>
@@ -18,18 +19,23 @@ class category final : public std::error_category {
 
   std::string message(int value) const override {
     switch (static_cast<errc>(value)) {
-      case errc::closed: return "closed";
-      case errc::no_runtime: return "no runtime: the caller is neither a fiber nor inside runtime::enter()";
-      case errc::not_pollable: return "not pollable: the system cannot tell when to go on";
-      case errc::end_of_stream: return "unexpected end of the stream";
-      case errc::too_long: return "longer than the limit";
+      case errc::closed:
+        return "closed";
+      case errc::no_runtime:
+        return "no runtime: the caller is neither a fiber nor inside runtime::enter()";
+      case errc::not_pollable:
+        return "not pollable: the system cannot tell when to go on";
+      case errc::end_of_stream:
+        return "unexpected end of the stream";
+      case errc::too_long:
+        return "longer than the limit";
     }
     return "unknown error " + std::to_string(value);
   }
 };
 
-// cause words a code as the end of a line: as the system does, but without its capital letter. A deadline of ours and the
-// network's own timeout have the same std::errc and are told apart.
+// cause words a code as the end of a line: as the system does, but without its capital letter. A deadline of ours and
+// the network's own timeout have the same std::errc and are told apart.
 std::string cause(const std::error_code& code) {
   if (code == make_error_code(std::errc::timed_out) && code.category() == std::generic_category()) return "i/o timeout";
   std::string text = code.message();
@@ -57,9 +63,12 @@ const std::error_category& error_category() noexcept {
 
 std::error_code make_error_code(errc e) noexcept { return {static_cast<int>(e), error_category()}; }
 
-bool is_timeout(const std::error_code& code) noexcept { return is_one_of(code, {ETIMEDOUT, EAGAIN}); }
+bool is_timeout(const std::error_code& code) noexcept {
+  return is_one_of(code, {ETIMEDOUT, EAGAIN}) || code == net::lookup_errc::timed_out;
+}
 bool is_temporary(const std::error_code& code) noexcept {
-  return is_timeout(code) || is_one_of(code, {EINTR, EMFILE, ENFILE, ECONNABORTED});
+  return is_timeout(code) || is_one_of(code, {EINTR, EMFILE, ENFILE, ECONNABORTED}) ||
+         code == net::lookup_errc::server_misbehaving;
 }
 bool is_closed(const std::error_code& code) noexcept { return code == errc::closed; }
 
@@ -100,12 +109,18 @@ const char* canceled_error::what() const noexcept { return text_->c_str(); }
 
 std::error_code to_error_code(int poll_error) noexcept {
   switch (poll_error) {
-    case poll::ok: return {};
-    case poll::closed: return errc::closed;
-    case poll::timed_out: return std::make_error_code(std::errc::timed_out);
-    case poll::not_pollable: return errc::not_pollable;
-    case poll::canceled: return std::make_error_code(std::errc::operation_canceled);
-    default: return {poll_error, std::system_category()};
+    case poll::ok:
+      return {};
+    case poll::closed:
+      return errc::closed;
+    case poll::timed_out:
+      return std::make_error_code(std::errc::timed_out);
+    case poll::not_pollable:
+      return errc::not_pollable;
+    case poll::canceled:
+      return std::make_error_code(std::errc::operation_canceled);
+    default:
+      return {poll_error, std::system_category()};
   }
 }
 

@@ -12,6 +12,7 @@
 #include <weft/net/local.hpp>
 #include <weft/net/local_endpoint.hpp>
 #include <weft/net/native.hpp>
+#include <weft/net/resolver.hpp>
 #include <weft/net/serve.hpp>
 #include <weft/net/tcp.hpp>
 #include <weft/net/udp.hpp>

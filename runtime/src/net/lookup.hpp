@@ -4,8 +4,12 @@
 #include "socket.hpp"
 
 #include <weft/net/endpoint.hpp>
+#include <weft/net/resolver.hpp>
 
+#include <cstdint>
+#include <memory>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace weft::inline v0::net {
@@ -14,8 +18,16 @@ namespace weft::inline v0::net {
 enum class absent_host { this_machine, every_interface };
 
 // lookup returns at least one endpoint, in the order in which they are to be tried, or none and the reason in `f`,
-// whose operation is `operation` ("dial"). Names go to getaddrinfo, which blocks the thread while other
-// fibers go on.
+// whose operation is `operation` ("dial"). On a fiber, a stop of the caller and its stop_links end it.
 std::vector<endpoint> lookup(std::string_view address, std::string_view operation, absent_host absent, failure& f);
+
+// find_addresses looks a host up, numeric or by name, with weft::resolver if that is linked, else with the system.
+std::error_code find_addresses(std::string_view host, const resolver_options& options, std::vector<endpoint>& found);
+
+// find_port looks a port up, numeric or by name.
+std::error_code find_port(std::string_view service, std::uint16_t& port);
+
+// The options of lookups that are given none.
+std::shared_ptr<const resolver_options> resolver_defaults();
 
 }  // namespace weft::inline v0::net

@@ -219,7 +219,4 @@ struct dial_options {
   return dial_tcp(where, dial_options(), stop, ec);
 }
 
-// lookup_category holds the codes of failed name lookups: getaddrinfo's EAI_ values.
-WEFT_API const std::error_category& lookup_category() noexcept;
-
 }  // namespace weft::inline v0::net
