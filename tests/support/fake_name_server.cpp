@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
@@ -121,6 +122,7 @@ fake_name_server::fake_name_server(script s) : script_(std::move(s)) {
   ::setsockopt(udp_, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
   where_ = weft::net::endpoint::ipv4({127, 0, 0, 1}, port);
   thread_ = std::thread([this] { serve(); });
+  is_ready_.wait(false);
 }
 
 fake_name_server::~fake_name_server() {
@@ -142,15 +144,30 @@ void fake_name_server::send(const std::string& packet) {
            static_cast<socklen_t>(last_.size()));
 }
 
-void fake_name_server::serve() {
-  // A table of descriptors of its own: a test that counts those of the process doesn't see the connections.
+// A table of descriptors of its own, with nothing else in it: a test that counts those of the process doesn't see the
+// connections, and what the test closes is closed.
+void fake_name_server::own_table() {
   need(::unshare(CLONE_FILES) == 0, "fake_name_server: unshare");
+  std::array<int, 4> ours{udp_, other_, listener_, wake_};
+  std::ranges::sort(ours);
+  unsigned first = 3;
+  for (const int fd : ours) {
+    if (static_cast<unsigned>(fd) > first) ::close_range(first, static_cast<unsigned>(fd) - 1, 0);
+    first = static_cast<unsigned>(fd) + 1;
+  }
+  ::close_range(first, ~0u, 0);
+}
+
+void fake_name_server::serve() {
+  own_table();
+  is_ready_ = true;
+  is_ready_.notify_one();
   std::vector<connection> connections;
   for (;;) {
     std::vector<pollfd> all{{wake_, POLLIN, 0}, {udp_, POLLIN, 0}, {listener_, POLLIN, 0}};
     for (const connection& c : connections) all.push_back({c.fd, POLLIN, 0});
     if (::poll(all.data(), all.size(), -1) < 0) continue;
-    if (all[0].revents != 0) return;
+    if (all[0].revents != 0) break;
     if (all[1].revents != 0) serve_udp();
     for (std::size_t i = connections.size(); i-- > 0;) {
       if (all[i + 3].revents == 0 || serve_tcp(connections[i])) continue;
@@ -161,6 +178,8 @@ void fake_name_server::serve() {
     const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
     if (fd >= 0) connections.push_back({fd, {}});
   }
+  // A thread that was joined may not have given its descriptors back yet.
+  need(::close_range(3, ~0u, 0) == 0, "fake_name_server: close_range");
 }
 
 dns_reply fake_name_server::ask(const std::string& packet, bool by_tcp) {

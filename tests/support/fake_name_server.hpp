@@ -69,6 +69,7 @@ class fake_name_server {
   void send(const std::string& packet);
 
  private:
+  void own_table();
   void serve();
   void serve_udp();
   struct connection {
@@ -84,6 +85,7 @@ class fake_name_server {
   int other_ = -1;
   int listener_ = -1;
   int wake_ = -1;
+  std::atomic<bool> is_ready_{false};
   std::atomic<int> asked_{0};
   std::atomic<int> asked_by_tcp_{0};
   mutable std::mutex mutex_;
