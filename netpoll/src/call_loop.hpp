@@ -40,7 +40,8 @@ descriptor::outcome call_loop(open_file& file, mode m, turns t, Attempt attempt)
   } else {
     error = file.lock(m);
     if (error != ok) return {0, error};
-    error = m == mode::read ? begin_read(file) : file.pd->reset(m);
+    if (m == mode::read) file.drained = false;  // attempt need not be a read: it may succeed on an empty socket
+    error = file.pd->reset(m);
   }
   descriptor::outcome result{0, error};
   while (result.error == ok) {

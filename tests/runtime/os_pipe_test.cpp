@@ -269,6 +269,32 @@ TEST(Native, ForeignCallsAreRepeatedUntilTheySucceed) {
   });
 }
 
+// A short read leaves the socket empty, and the next read may wait first; a call of the user's may not.
+// covers E82
+TEST(Native, ForeignCallsAreTriedBeforeTheyWait) {
+  on_fibers([] {
+    auto pair = testing_support::connected_pair();
+    pair.client.write("abc");
+    std::array<char, 100> buffer;
+    EXPECT_EQ(pair.server.read_some(buffer), 3u);
+    pair.server.set_read_deadline(2s);  // or else it would hang
+    int tries = 0;
+    std::error_code ec;
+    pair.server.read_with(
+        [&](int) noexcept {
+          ++tries;
+          return true;
+        },
+        ec);
+    EXPECT_FALSE(ec) << ec.message();
+    EXPECT_EQ(tries, 1);
+    // The read that follows gets what comes.
+    auto reader = weft::spawn([&] { return pair.server.read_some(buffer); });
+    pair.client.write("de");
+    EXPECT_EQ(reader.join(), 2u);
+  });
+}
+
 // A terminal: lines, a deadline, and the end when the other side hangs up.
 TEST(Native, ATerminalGivesLinesAndHangsUp) {
   bool there = false;

@@ -30,8 +30,7 @@ poll::descriptor::outcome in_turn(poll::descriptor& d, mode m, Call call) noexce
       m, poll::turns::ordered, [](void* c, int fd) -> long { return (*static_cast<Call*>(c))(fd); }, &call);
 }
 
-union control_room {
-  cmsghdr align;
+struct alignas(cmsghdr) control_room {
   char bytes[CMSG_SPACE(most_descriptors * sizeof(int))];
 };
 

@@ -63,8 +63,7 @@ class peer_address {
 };
 
 // The room that the one ancillary message we know needs.
-union control_room {
-  cmsghdr align;
+struct alignas(cmsghdr) control_room {
   char bytes[CMSG_SPACE(sizeof(int))];
 };
 

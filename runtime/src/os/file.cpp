@@ -35,9 +35,17 @@ poll::descriptor::outcome shared(poll::descriptor& d, mode m, Call call) noexcep
       m, poll::turns::shared, [](void* c, int fd) -> long { return (*static_cast<Call*>(c))(fd); }, &call);
 }
 
+// done makes one system call that moves no bytes: beside deadlines, and with others going on if it blocks.
 template <class Call>
 int done(poll::descriptor& d, Call call) noexcept {
-  return shared(d, mode::write, call).error;
+  if (sched::stop_requested()) return poll::canceled;
+  const sched::blocking_region others_go_on;
+  return static_cast<int>(d.with_fd(
+      [](void* c, int fd) -> long {
+        const long r = (*static_cast<Call*>(c))(fd);
+        return r < 0 ? -r : 0;
+      },
+      &call));
 }
 
 auto read_from(mutable_buffer b, offset at) noexcept {
@@ -79,13 +87,12 @@ auto seek_to(offset to, seek_from from, offset& position) noexcept {
 
 auto size_of(offset& size) noexcept {
   return [&size](poll::descriptor& d) {
-    const auto r = shared(d, mode::read, [](int fd) noexcept -> long {
-      struct stat s;
-      const long failed = sys_call(::fstat, fd, &s);
-      return failed < 0 ? failed : static_cast<long>(s.st_size);
+    return done(d, [&size](int fd) noexcept {
+      struct stat s {};
+      const long r = sys_call(::fstat, fd, &s);
+      size = s.st_size;
+      return r;
     });
-    size = r.value;
-    return r.error;
   };
 }
 

@@ -7,8 +7,9 @@
 #include <weft/sched/park.hpp>
 #include <weft/sched/sys.hpp>
 
+#include <fcntl.h>
 #include <sched.h>
-#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -42,9 +43,9 @@ extern "C" void weft_signal_arrived(int signal) {
   const std::uint64_t bit = bit_of(signal);
   for (signal_slot& s : slots) {
     if (s.note(bit)) {
-      const std::uint64_t one = 1;
+      const char any = 0;
       // Full (EAGAIN) means readable already.
-      sys_call(::write, s.fd.load(std::memory_order_seq_cst), static_cast<const void*>(&one), sizeof one);
+      sys_call(::write, s.fd.load(std::memory_order_seq_cst), static_cast<const void*>(&any), sizeof any);
     }
     s.done();
   }
@@ -126,6 +127,7 @@ void retire(signal_slot* s) noexcept {
 void detail::signal_slot_release::operator()(signal_slot* s) const noexcept {
   const std::lock_guard lock(registry_mutex);
   retire_locked(*s);
+  sys_call(::close, s->fd.exchange(-1, std::memory_order_seq_cst));
   slot_taken[static_cast<std::size_t>(s - slots.data())] = false;
 }
 
@@ -143,10 +145,14 @@ signal_set::signal_set(std::initializer_list<int> signals) {
   std::shared_ptr<poll::poller> poller = current_poller();
   std::error_code code = errc::no_runtime;
   if (poller != nullptr) {
-    const long fd = sys_call(::eventfd, 0u, EFD_CLOEXEC | EFD_NONBLOCK);
-    int error =
-        fd < 0 ? static_cast<int>(-fd) : adopt(std::move(poller), static_cast<int>(fd), poll::kind::other, *this);
-    if (error == poll::ok) slot_.reset(take_slot(wanted, static_cast<int>(fd), error));
+    int ends[2];
+    const long r = sys_call(::pipe2, ends, O_CLOEXEC | O_NONBLOCK);
+    int error = static_cast<int>(-r);
+    if (r >= 0) {
+      error = adopt(std::move(poller), ends[0], poll::kind::other, *this);
+      if (error == poll::ok) slot_.reset(take_slot(wanted, ends[1], error));
+      if (error != poll::ok) sys_call(::close, ends[1]);
+    }
     code = to_error_code(error);
   }
   if (code) throw_failure(code, {"make", "signal set", {}, {}});
@@ -165,15 +171,15 @@ int signal_set::try_wait() noexcept { return slot_ != nullptr ? slot_->take() : 
 
 namespace {
 
-// wait_on takes a signal of the slot, reading the eventfd, which parks, while there is none.
+// wait_on takes a signal of the slot, reading the pipe, which parks, while there is none.
 auto wait_on(signal_slot* slot, int& signal) noexcept {
   return [slot, &signal](poll::descriptor& d) {
     poll::io_result r;
     while (r.error == poll::ok) {
       if (sched::stop_requested()) return poll::io_result{0, poll::canceled};
       if ((signal = slot->take()) != 0) break;
-      std::uint64_t count;
-      r = d.read(&count, sizeof count);
+      char marks[64];
+      r = d.read(marks, sizeof marks);
     }
     return poll::io_result{0, r.error};
   };

@@ -12,7 +12,7 @@ namespace weft::inline v0::os::detail {
 // The slot's words
 // States     wanted   the signals of the set, bit n - 1 for signal n; 0: free, or about to be   set, cleared: the set
 //            pending  those that came and were not taken                 set: the handler    left: take
-//            fd       the eventfd that the handler writes to             constant while wanted != 0
+//            fd       the pipe that the handler writes to                constant while wanted != 0
 //            A closed set has wanted 0 and keeps its slot, which calls may still look at.
 //            busy     handlers between their look at wanted and their last use of fd
 // Invariants I1 a signal that finds its bit in wanted sets its bit in pending, then makes fd readable

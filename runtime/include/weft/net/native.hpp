@@ -44,9 +44,10 @@ class WEFT_API native_conn : public io::handle_calls<native_conn>,
 };
 
 // from_native takes over a descriptor's number and closes it with the handle. It is made non-blocking; that is a
-// property of the open file, which duplicates and other processes may share (a terminal's, for one). What the system
-// cannot wait for, such as a regular file, is refused with errc::not_pollable; the number is still the caller's then, as
-// after any failure. A socket has been connected, or its connect was issued. Needs a runtime: errc::no_runtime.
+// property of the open file, which duplicates and other processes may share (a terminal's, for one), and outlives
+// close: release puts it back, close does not. What the system cannot wait for, such as a regular file, is refused with
+// errc::not_pollable; the number is still the caller's then, as after any failure. A socket has been connected, or its
+// connect was issued. Needs a runtime: errc::no_runtime.
 [[nodiscard]] WEFT_API native_conn from_native(int fd);
 [[nodiscard]] WEFT_API native_conn from_native(int fd, std::error_code& ec) noexcept;
 

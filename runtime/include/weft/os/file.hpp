@@ -37,7 +37,7 @@ class WEFT_API file : public io::handle_calls<file>, public io::reader_calls<fil
   file() noexcept = default;  // every call gives errc::closed
 
   // read_at and write_at move bytes at a place of their own and leave the position alone; any number at once. read_at
-  // gives what is there, 0 at the end; write_at writes everything.
+  // gives what is there, 0 at the end; write_at writes everything. On a file opened to append, write_at appends too.
   std::size_t read_at(mutable_buffer b, offset at);
   std::size_t read_at(mutable_buffer b, offset at, std::error_code& ec) noexcept;
   std::size_t read_at(mutable_buffer b, offset at, const std::stop_token& stop);
