@@ -5,11 +5,8 @@
 
 #include <weft/weft.hpp>
 
-#include <array>
 #include <chrono>
-#include <cstddef>
 #include <cstdio>
-#include <span>
 #include <string>
 #include <system_error>
 
@@ -21,14 +18,8 @@ using weft::net::tcp_conn;
 // Copies until one side ends or breaks. What breaks on one side breaks on the other: both are reset, which ends the
 // fiber that copies the other way, too.
 void copy(tcp_conn& from, tcp_conn& to) {
-  std::array<std::byte, 16 * 1024> buffer;
   std::error_code error;
-  for (;;) {
-    const std::size_t n = from.read_some(buffer, error);
-    if (error || n == 0) break;
-    to.write(std::span(buffer).first(n), error);
-    if (error) break;
-  }
+  weft::io::copy(to, from, error);
   std::error_code ignored;
   if (!error) {
     to.shutdown(shutdown_side::write, ignored);

@@ -1,5 +1,6 @@
 // The life of a descriptor: open, pin, close, destroy.
 #include "interposed.hpp"
+#include "memory_link.hpp"
 #include "open_file.hpp"
 
 #include <weft/sched/park.hpp>
@@ -41,7 +42,7 @@ std::unique_ptr<descriptor, descriptor::deleter> descriptor::open(std::shared_pt
   }
   file->fd = fd;
   file->what = k;
-  file->is_socket = k != kind::other && k != kind::file;
+  file->is_socket = k != kind::other && k != kind::file && k != kind::memory;
   file->may_drain = k == kind::tcp && !reads_interposed();
   if (k == kind::other) {
     int type = 0;
@@ -62,6 +63,29 @@ std::unique_ptr<descriptor, descriptor::deleter> descriptor::open(std::shared_pt
   return std::unique_ptr<descriptor, descriptor::deleter>(file);
 }
 
+bool descriptor::open_pair(std::shared_ptr<poller> p, std::unique_ptr<descriptor, deleter> (&ends)[2],
+                           int& error) noexcept {
+  std::shared_ptr<memory_link> link;
+  try {
+    link = std::make_shared<memory_link>(p);
+  } catch (const std::bad_alloc&) {
+    error = ENOMEM;
+    return false;
+  }
+  for (int i = 0; i < 2; ++i) {
+    ends[i] = open(p, -1, kind::memory, error);
+    if (ends[i] == nullptr) return false;
+    open_file& file = open_file::of(*ends[i]);
+    link->attach(i, *file.pd);
+    file.end = i;
+  }
+  // Only now: the first end's close would look for the second.
+  for (auto& end : ends) open_file::of(*end).memory = link;
+  return true;
+}
+
+kind descriptor::what() const noexcept { return static_cast<const open_file*>(this)->what; }
+
 void open_file::drop_owner() noexcept {
   // acq_rel: the last one deletes after everybody else's uses
   if (owners.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
@@ -70,6 +94,7 @@ void open_file::drop_owner() noexcept {
 bool open_file::begin_close() noexcept {
   if (!mutex.incref_and_close(pd->rqueue, pd->wqueue)) return false;
   pd->evict();
+  if (memory != nullptr) memory->close_end(end);
   return true;
 }
 
@@ -78,7 +103,7 @@ int open_file::destroy() noexcept {
   home->cache()->close(*pd);
   long r = 0;
   // relaxed: ordered by the references. Closing is not retried on EINTR: the number is gone.
-  if (!keep_number.load(std::memory_order_relaxed)) r = sys_call(::close, fd);
+  if (fd >= 0 && !keep_number.load(std::memory_order_relaxed)) r = sys_call(::close, fd);
   const std::uintptr_t old = released.exchange(1, std::memory_order_acq_rel);  // O1
   if (old > 1) sched::ready(sched::waiter::from_bits(old));
   drop_owner();

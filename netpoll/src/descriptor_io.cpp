@@ -1,5 +1,7 @@
 // The read and write loops: try, and where the system would block, park and try again.
 #include "call_loop.hpp"
+#include "cursor.hpp"
+#include "memory_link.hpp"
 #include "open_file.hpp"
 #include "pipe_signal.hpp"
 
@@ -87,28 +89,6 @@ long send_some(const open_file& file, const iovec* buffers, std::size_t n) noexc
   return sys_call(::sendmsg, file.fd, &message, MSG_NOSIGNAL);
 }
 
-// A place in an array of buffers that the caller keeps unchanged.
-struct cursor {
-  const iovec* at;
-  const iovec* end;
-  std::size_t offset = 0;  // of *at, sent already
-
-  void skip_empty() noexcept {
-    while (at != end && at->iov_len == offset) {
-      ++at;
-      offset = 0;
-    }
-  }
-  void advance(std::size_t n) noexcept {
-    while (n > 0) {
-      const std::size_t step = std::min(n, at->iov_len - offset);
-      offset += step;
-      n -= step;
-      skip_empty();
-    }
-  }
-};
-
 // send_from sends some of what is left. Whole buffers go out straight from the caller's array; only behind a partly
 // sent or oversized one a few are copied.
 long send_from(const open_file& file, const cursor& c) noexcept {
@@ -138,6 +118,10 @@ long send_from(const open_file& file, const cursor& c) noexcept {
 io_result descriptor::read(void* data, std::size_t size) noexcept {
   open_file& file = open_file::of(*this);
   if (size == 0) return {0, refuse_entry(file)};
+  if (file.memory != nullptr) [[unlikely]] {
+    const iovec one{data, size};
+    return memory_read(file, &one, 1);
+  }
   const std::size_t asked = std::min(size, max_transfer);
   return read_loop(file, asked, [&]() noexcept { return sys_call(::read, file.fd, data, asked); });
 }
@@ -163,6 +147,7 @@ io_result descriptor::readv(const iovec* buffers, std::size_t n) noexcept {
     --n;
   }
   if (n == 0) return {0, refuse_entry(file)};
+  if (file.memory != nullptr) [[unlikely]] return memory_read(file, buffers, n);
   if (buffers->iov_len >= max_transfer) return read(buffers->iov_base, max_transfer);
   std::size_t asked = 0;
   std::size_t used = 0;
@@ -174,6 +159,10 @@ io_result descriptor::readv(const iovec* buffers, std::size_t n) noexcept {
 
 io_result descriptor::write(const void* data, std::size_t size) noexcept {
   open_file& file = open_file::of(*this);
+  if (file.memory != nullptr) [[unlikely]] {
+    const iovec one{const_cast<void*>(data), size};
+    return memory_write(file, &one, 1);
+  }
   if (file.what == kind::datagram) {
     return write_loop(file, size, [&](std::size_t) noexcept { return send_some(file, data, size); });
   }
@@ -187,6 +176,7 @@ io_result descriptor::writev(const iovec* buffers, std::size_t n) noexcept {
   std::size_t total = 0;
   for (std::size_t i = 0; i < n; ++i) total += buffers[i].iov_len;
   if (total == 0) return write("", 0);
+  if (file.memory != nullptr) [[unlikely]] return memory_write(file, buffers, n);
   if (file.what == kind::datagram) {
     return write_loop(file, total, [&](std::size_t) noexcept { return send_some(file, buffers, n); });
   }

@@ -1,5 +1,6 @@
 // Calls that move no bytes of their own: foreign system calls, and waiting for a direction without a buffer.
 #include "call_loop.hpp"
+#include "memory_link.hpp"
 #include "open_file.hpp"
 
 #include <weft/sched/park.hpp>
@@ -22,6 +23,9 @@ int descriptor::wait_ready(mode m) noexcept {
   open_file& file = open_file::of(*this);
   const short wanted = m == mode::read ? POLLIN | POLLPRI | POLLRDHUP : POLLOUT;
   const auto ready_now = [&]() noexcept {
+    if (file.memory != nullptr) [[unlikely]] {
+      return m == mode::read ? file.memory->readable(file.end) : file.memory->writable(file.end);
+    }
     pollfd now{file.fd, wanted, 0};
     const long r = sched::sys_call(::poll, &now, nfds_t{1}, 0);
     return r != 0 ? r : -EAGAIN;
@@ -35,6 +39,7 @@ int descriptor::wait_ready(mode m) noexcept {
     if (r > 0) break;
     error = r == -EAGAIN ? file.wait(m) : static_cast<int>(-r);
   }
+  if (file.memory != nullptr && m == mode::read) [[unlikely]] file.memory->wants(file.end, false);
   file.unlock(m);
   return error;
 }

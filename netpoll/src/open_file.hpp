@@ -18,6 +18,8 @@
 
 namespace weft::inline v0::poll {
 
+class memory_link;
+
 // open_file is one file: its number, its registration, its locks.
 // Thread-safe. Lifetime: two owners at first, the handle and "open". A closer that waits is one more. The number and
 // the registration last until the last reference of the closed fd_mutex is dropped (destroy), which drops "open" as
@@ -85,6 +87,8 @@ struct open_file final : descriptor {
   std::uint32_t generation = 0;  // pd's fdseq
   bool is_socket = false;
   bool blocks = false;  // can't be polled
+  std::shared_ptr<memory_link> memory;  // of an end of a pipe inside the program, which has no number
+  int end = 0;                          // which of its two
 
   fd_mutex mutex;
 

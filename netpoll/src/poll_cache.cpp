@@ -88,7 +88,7 @@ poll_desc* poll_cache::open(int fd, int& error, unpollable files) noexcept {
   pd->publish_locked();
   const std::uint64_t key = key_of(*pd);
   pd->lock.unlock();
-  error = refused ? static_cast<int>(closed) : owner_.netpollopen(fd, key);
+  error = refused ? static_cast<int>(closed) : fd < 0 ? int{ok} : owner_.netpollopen(fd, key);
   if (error == ok || (error == EPERM && files == unpollable::accepted)) return pd;
   pd->evict();
   free(*pd);
@@ -99,7 +99,7 @@ void poll_cache::close(poll_desc& pd) noexcept {
   if ((pd.info.load() & summary::closing) == 0) sched::fatal("poll_desc: closed without eviction");
   if (pd.rg.peek() > pdReady || pd.wg.peek() > pdReady) sched::fatal("poll_desc: closed under a waiter");
   if (!pd.rqueue.idle() || !pd.wqueue.idle()) sched::fatal("poll_desc: closed under a queue");
-  (void)owner_.netpollclose(pd.fd);
+  if (pd.fd >= 0) (void)owner_.netpollclose(pd.fd);
   free(pd);
 }
 
@@ -116,6 +116,7 @@ void poll_cache::shutdown() noexcept {
     // A slot freed or taken in between: evict does nothing to the former, and the latter refuses by itself.
     if (in_use) pd.evict();
   }
+  pipes_.close();
 }
 
 poll_desc* poll_cache::find(std::uint64_t key) noexcept {

@@ -1,6 +1,7 @@
 // poll_cache: the poll_descs of one poller. Slots are found by number, recycled, and given back only with the poller.
 #pragma once
 
+#include "pipe_pool.hpp"
 #include "poll_desc.hpp"
 
 #include <array>
@@ -24,7 +25,7 @@ class poll_cache {
   poll_cache(const poll_cache&) = delete;
   poll_cache& operator=(const poll_cache&) = delete;
 
-  // open takes a slot for fd and registers it. Null: `error` is an errno value of the registration, ENOMEM, or `closed`
+  // open takes a slot for fd and registers it, unless fd is -1: the edges come from the program then. Null: `error` is an errno value of the registration, ENOMEM, or `closed`
   // after shutdown. `error` is EPERM, and the slot is returned, for a file that can't be polled if that is acceptable:
   // nobody may wait on its gates then.
   enum class unpollable : std::uint8_t { refused, accepted };
@@ -41,6 +42,9 @@ class poll_cache {
   poll_desc* find(std::uint64_t key) noexcept;
 
   poller& owner() const noexcept { return owner_; }
+
+  // For transfers between its descriptors; closed by shutdown.
+  pipe_pool& pipes() noexcept { return pipes_; }
 
   // The 64 bits that travel through the backend: generation and slot number. No key equals no_key.
   static std::uint64_t key_of(const poll_desc& pd) noexcept {
@@ -73,6 +77,7 @@ class poll_cache {
   std::uint32_t carved_ = 0;    // guarded by lock_: slots constructed so far
   std::uint32_t in_use_ = 0;    // guarded by lock_
 
+  pipe_pool pipes_;
   std::atomic<bool> down_{false};
   std::atomic<std::uint64_t> stale_{0};
   alignas(64) std::atomic<std::size_t> waiters_{0};

@@ -5,6 +5,7 @@
 #include <weft/buffer.hpp>
 #include <weft/error.hpp>
 #include <weft/fiber.hpp>
+#include <weft/io.hpp>
 #include <weft/mutex.hpp>
 #include <weft/io/raw_calls.hpp>
 #include <weft/net/address.hpp>

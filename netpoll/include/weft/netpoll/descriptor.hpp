@@ -36,8 +36,8 @@ enum class side : std::uint8_t { read, write, both };
 
 // What the system object is; decides which shortcuts are sound. `stream` is a socket too, `datagram` one that keeps the
 // boundaries of messages; pipes, terminals and the like are `other`. `file` may be something that can't be polled: its
-// calls block the thread then, in a blocking region, and it has no deadlines.
-enum class kind : std::uint8_t { tcp, listener, stream, datagram, other, file };
+// calls block the thread then, in a blocking region, and it has no deadlines. `memory` is made by open_pair alone.
+enum class kind : std::uint8_t { tcp, listener, stream, datagram, other, file, memory };
 
 // Whether calls of one direction go one at a time, or only those that have to wait; the latter for calls that are whole
 // by themselves, like datagrams.
@@ -58,6 +58,14 @@ class WEFT_API descriptor {
   // `error` is set, and fd is still the caller's. A socket's connect has been issued, or it listens.
   [[nodiscard]] static std::unique_ptr<descriptor, deleter> open(std::shared_ptr<poller> p, int fd, kind k,
                                                                  int& error) noexcept;
+
+  // open_pair makes the two ends of a pipe inside the program, both ways, without a number (calls that need one get -1).
+  // Nothing lies in between: a write waits until its bytes have been read. After the close of one end reads at the other
+  // give 0, though a deadline has passed, and writes EPIPE. False: `error` is set.
+  [[nodiscard]] static bool open_pair(std::shared_ptr<poller> p, std::unique_ptr<descriptor, deleter> (&ends)[2],
+                                      int& error) noexcept;
+
+  kind what() const noexcept;
 
   // read reads once, parking until there is something: count 0 without error is the end of the stream (or an empty
   // datagram). An empty buffer returns 0 at once.

@@ -43,7 +43,7 @@ struct access {
     h.descriptor_ = static_cast<poll::descriptor_ptr&&>(d);
   }
   template <class H>
-  static auto name(const H& h) noexcept {
+  static auto name(const H& h) noexcept -> decltype(h.name()) {
     return h.name();
   }
 };
@@ -97,7 +97,10 @@ class handle_calls {
   }
 
   // is_open tells whether the handle was opened and not closed since. It says nothing about the other end.
-  bool is_open() const noexcept { return native_handle() >= 0; }
+  bool is_open() const noexcept {
+    poll::descriptor* const d = access::descriptor(self());
+    return d != nullptr && d->with_fd([](void*, int) -> long { return 0; }, nullptr) == 0;
+  }
 
   // native_handle lends the descriptor's number, -1 when closed; it is good only while nobody closes the handle.
   int native_handle() const noexcept {
