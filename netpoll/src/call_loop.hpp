@@ -6,6 +6,7 @@
 #include <weft/sched/park.hpp>
 
 #include <cerrno>
+#include <cstdint>
 
 namespace weft::inline v0::poll {
 
@@ -18,11 +19,16 @@ inline int begin_read(open_file& file) noexcept {
   return park_first ? file.wait(mode::read) : file.pd->reset(mode::read);
 }
 
+// What an ordered call in the read direction begins with. A read of ours may wait first if the socket is known to be
+// empty; a call of somebody else's need not be a read, and may succeed on an empty socket.
+enum class beginning : std::uint8_t { attempt, read };
+
 // call_loop makes attempt() (its result or -errno) until it need not wait. In shared turns the first try takes no
 // direction, so that callers don't stand in line while there is something for each. It doesn't reset: the edge that it
 // would forget belongs to whoever has the direction's lock.
 template <class Attempt>
-descriptor::outcome call_loop(open_file& file, mode m, turns t, Attempt attempt) noexcept {
+descriptor::outcome call_loop(open_file& file, mode m, turns t, Attempt attempt,
+                              beginning first = beginning::attempt) noexcept {
   if (sched::stop_requested()) return {0, canceled};
   int error;
   if (t == turns::shared) {
@@ -40,8 +46,12 @@ descriptor::outcome call_loop(open_file& file, mode m, turns t, Attempt attempt)
   } else {
     error = file.lock(m);
     if (error != ok) return {0, error};
-    if (m == mode::read) file.drained = false;  // attempt need not be a read: it may succeed on an empty socket
-    error = file.pd->reset(m);
+    if (m == mode::read && first == beginning::read) {
+      error = begin_read(file);
+    } else {
+      if (m == mode::read) file.drained = false;
+      error = file.pd->reset(m);
+    }
   }
   descriptor::outcome result{0, error};
   while (result.error == ok) {

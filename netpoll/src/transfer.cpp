@@ -147,29 +147,32 @@ void transfer_of::splice_directly() noexcept {
   while (left > 0) {
     int target_error = ok;
     bool look_at_target = false;
-    const descriptor::outcome r = call_loop(source, mode::read, turns::ordered, [&]() noexcept -> long {
-      if (!target.incref()) {
-        target_error = closed;
-        return 0;
-      }
-      long n = 0;
-      target_error = target.pd->netpollcheckerr(mode::write);
-      if (target_error == ok) {
-        n = without_sigpipe([&]() noexcept {
-          return sys_call(::splice, source.fd, nullptr, target.fd, nullptr, portion(most_by_splice),
-                          unsigned{SPLICE_F_MOVE | SPLICE_F_NONBLOCK});
-        });
-        if (n == -EAGAIN) {
-          pollfd now{source.fd, POLLIN, 0};
-          if (sys_call(::poll, &now, nfds_t{1}, 0) != 0) {
-            look_at_target = true;
-            n = 0;
+    const descriptor::outcome r = call_loop(
+        source, mode::read, turns::ordered,
+        [&]() noexcept -> long {
+          if (!target.incref()) {
+            target_error = closed;
+            return 0;
           }
-        }
-      }
-      target.decref();
-      return n;
-    });
+          long n = 0;
+          target_error = target.pd->netpollcheckerr(mode::write);
+          if (target_error == ok) {
+            n = without_sigpipe([&]() noexcept {
+              return sys_call(::splice, source.fd, nullptr, target.fd, nullptr, portion(most_by_splice),
+                              unsigned{SPLICE_F_MOVE | SPLICE_F_NONBLOCK});
+            });
+            if (n == -EAGAIN) {
+              pollfd now{source.fd, POLLIN, 0};
+              if (sys_call(::poll, &now, nfds_t{1}, 0) != 0) {
+                look_at_target = true;
+                n = 0;
+              }
+            }
+          }
+          target.decref();
+          return n;
+        },
+        beginning::read);
     if (target_error != ok) return fail(target_error, mode::write);
     if (r.error != ok) return fail(r.error, r.error == EPIPE ? mode::write : mode::read);
     if (look_at_target) {
@@ -222,13 +225,16 @@ std::size_t transfer_of::through_memory() noexcept {
   char buffer[small_portion];
   const std::size_t asked = portion(sizeof buffer);
   int target_error = ok;
-  const descriptor::outcome r = call_loop(source, mode::read, turns::ordered, [&]() noexcept -> long {
-    target_error = usable_target();
-    if (target_error != ok) return 0;
-    const long n = sys_call(::read, source.fd, buffer, asked);
-    if (n > 0) source.note_read(static_cast<std::size_t>(n), asked);
-    return n;
-  });
+  const descriptor::outcome r = call_loop(
+      source, mode::read, turns::ordered,
+      [&]() noexcept -> long {
+        target_error = usable_target();
+        if (target_error != ok) return 0;
+        const long n = sys_call(::read, source.fd, buffer, asked);
+        if (n > 0) source.note_read(static_cast<std::size_t>(n), asked);
+        return n;
+      },
+      beginning::read);
   const auto n = static_cast<std::size_t>(r.value);
   if (target_error != ok) {
     fail(target_error, mode::write);
@@ -248,19 +254,23 @@ std::size_t transfer_of::through_pipe() noexcept {
   pipe_pool& pool = source.home->cache()->pipes();
   pipe_pair pipe;
   int target_error = ok;
-  const descriptor::outcome r = call_loop(source, mode::read, turns::ordered, [&]() noexcept -> long {
-    target_error = usable_target();
-    if (target_error != ok) return 0;
-    pipe = pool.take();
-    if (!pipe.open()) return -ENOSYS;  // no descriptors left
-    const long n = sys_call(::splice, source.fd, nullptr, pipe.in, nullptr,
-                            portion(std::min(most_by_splice, pipe.size)), unsigned{SPLICE_F_MOVE | SPLICE_F_NONBLOCK});
-    if (n <= 0) {
-      pool.give_back(pipe);
-      pipe = {};
-    }
-    return n;  // the pipe is empty, so EAGAIN is the source's
-  });
+  const descriptor::outcome r = call_loop(
+      source, mode::read, turns::ordered,
+      [&]() noexcept -> long {
+        target_error = usable_target();
+        if (target_error != ok) return 0;
+        pipe = pool.take();
+        if (!pipe.open()) return -ENOSYS;  // no descriptors left
+        const long n =
+            sys_call(::splice, source.fd, nullptr, pipe.in, nullptr, portion(std::min(most_by_splice, pipe.size)),
+                     unsigned{SPLICE_F_MOVE | SPLICE_F_NONBLOCK});
+        if (n <= 0) {
+          pool.give_back(pipe);
+          pipe = {};
+        }
+        return n;  // the pipe is empty, so EAGAIN is the source's
+      },
+      beginning::read);
   const auto n = static_cast<std::size_t>(r.value);
   if (target_error != ok) {
     fail(target_error, mode::write);
