@@ -28,7 +28,7 @@ enum class beginning : std::uint8_t { attempt, read };
 // would forget belongs to whoever has the direction's lock.
 template <class Attempt>
 descriptor::outcome call_loop(open_file& file, mode m, turns t, Attempt attempt,
-                              beginning first = beginning::attempt) noexcept {
+                              beginning begin = beginning::attempt) noexcept {
   if (sched::stop_requested()) return {0, canceled};
   int error;
   if (t == turns::shared) {
@@ -46,7 +46,7 @@ descriptor::outcome call_loop(open_file& file, mode m, turns t, Attempt attempt,
   } else {
     error = file.lock(m);
     if (error != ok) return {0, error};
-    if (m == mode::read && first == beginning::read) {
+    if (m == mode::read && begin == beginning::read) {
       error = begin_read(file);
     } else {
       if (m == mode::read) file.drained = false;
