@@ -48,9 +48,11 @@ TYPED_TEST_SUITE(Conns, both);
 // covers E83
 TYPED_TEST(Conns, CarryManyBytesBothWays) {
   on_fibers([] {
-    auto [a, b] = make_pair<TypeParam>();
+    auto ends = make_pair<TypeParam>();
+    auto& a = ends.first;
+    auto& b = ends.second;
     const std::string all = pattern(static_cast<std::size_t>(scaled(8 << 20)));
-    auto echo = weft::spawn([&b = b] {
+    auto echo = weft::spawn([&b] {
       weft::io::copy(b, b);
       b.close();
     });
@@ -66,7 +68,9 @@ TYPED_TEST(Conns, CarryManyBytesBothWays) {
 
 TYPED_TEST(Conns, PingPong) {
   on_fibers([] {
-    auto [a, b] = make_pair<TypeParam>();
+    auto ends = make_pair<TypeParam>();
+    auto& a = ends.first;
+    auto& b = ends.second;
     const int rounds = scaled(10000);
     const auto count_up = [&](TypeParam& conn, int first) {
       std::uint64_t value = 0;
@@ -87,7 +91,9 @@ TYPED_TEST(Conns, PingPong) {
 // covers E79
 TYPED_TEST(Conns, AnyNumberOfBuffersInOneCall) {
   on_fibers([] {
-    auto [a, b] = make_pair<TypeParam>();
+    auto ends = make_pair<TypeParam>();
+    auto& a = ends.first;
+    auto& b = ends.second;
     const std::string all = pattern(30000);
     for (const std::size_t n : {std::size_t{1}, std::size_t{2}, std::size_t{15}, std::size_t{17}, std::size_t{1023},
                                 std::size_t{1024}, std::size_t{1025}, std::size_t{3000}}) {
@@ -125,14 +131,16 @@ TYPED_TEST(Conns, AnyNumberOfBuffersInOneCall) {
 // Readers and writers of one connection at the same time, under deadlines that come and go.
 TYPED_TEST(Conns, RacingReadsAndWritesUnderDeadlines) {
   on_fibers([] {
-    auto [a, b] = make_pair<TypeParam>();
-    auto pump = weft::spawn([&b = b] {
+    auto ends = make_pair<TypeParam>();
+    auto& a = ends.first;
+    auto& b = ends.second;
+    auto pump = weft::spawn([&b] {
       std::error_code ec;
       weft::io::copy(b, b, ec);
     });
     std::vector<weft::fiber<void>> fibers;
     for (int i = 0; i < 10; ++i) {
-      fibers.push_back(weft::spawn([&a = a, i] {
+      fibers.push_back(weft::spawn([&a, i] {
         std::array<char, 1024> buffer{};
         for (int round = 0; round < 10; ++round) {
           std::error_code ec;
@@ -152,7 +160,9 @@ TYPED_TEST(Conns, RacingReadsAndWritesUnderDeadlines) {
 // covers E83
 TYPED_TEST(Conns, AReadDeadlineEndsAReadAndNoWrite) {
   on_fibers([] {
-    auto [a, b] = make_pair<TypeParam>();
+    auto ends = make_pair<TypeParam>();
+    auto& a = ends.first;
+    auto& b = ends.second;
     std::array<char, 16> buffer;
     std::error_code ec;
     const auto start = steady_clock::now();
@@ -162,11 +172,11 @@ TYPED_TEST(Conns, AReadDeadlineEndsAReadAndNoWrite) {
     EXPECT_GE(steady_clock::now() - start, milliseconds(20));
     EXPECT_EQ(a.read_some(buffer, ec), 0u);
     EXPECT_EQ(ec, timed_out);
-    auto reader = weft::spawn([&b = b, &buffer] { EXPECT_EQ(b.read_some(buffer), 3u); });
+    auto reader = weft::spawn([&b, &buffer] { EXPECT_EQ(b.read_some(buffer), 3u); });
     a.write("abc");
     reader.join();
     a.set_read_deadline(steady_clock::time_point::max());
-    auto writer = weft::spawn([&b = b] { b.write("de"); });
+    auto writer = weft::spawn([&b] { b.write("de"); });
     EXPECT_EQ(a.read_some(buffer, ec), 2u);
     EXPECT_FALSE(ec);
     writer.join();
@@ -176,7 +186,9 @@ TYPED_TEST(Conns, AReadDeadlineEndsAReadAndNoWrite) {
 // covers E83 B40
 TYPED_TEST(Conns, AWriteDeadlineTellsHowMuchWasTaken) {
   on_fibers([] {
-    auto [a, b] = make_pair<TypeParam>();
+    auto ends = make_pair<TypeParam>();
+    auto& a = ends.first;
+    auto& b = ends.second;
     const std::string all = pattern(32 << 20);
     std::error_code ec;
     a.set_write_deadline(milliseconds(30));
@@ -195,8 +207,10 @@ TYPED_TEST(Conns, AWriteDeadlineTellsHowMuchWasTaken) {
 // covers E83
 TYPED_TEST(Conns, PastAndPresentDeadlinesEndEverything) {
   on_fibers([] {
-    auto [a, b] = make_pair<TypeParam>();
-    auto writer = weft::spawn([&b = b] {
+    auto ends = make_pair<TypeParam>();
+    auto& a = ends.first;
+    auto& b = ends.second;
+    auto writer = weft::spawn([&b] {
       std::error_code ec;
       b.write("data", ec);
     });
@@ -219,19 +233,20 @@ TYPED_TEST(Conns, PastAndPresentDeadlinesEndEverything) {
 
 TYPED_TEST(Conns, MovingTheDeadlineToThePastEndsWaits) {
   on_fibers([] {
-    auto [a, b] = make_pair<TypeParam>();
+    auto ends = make_pair<TypeParam>();
+    auto& a = ends.first;
     const std::string all(32 << 20, 'x');
     for (int i = 0; i < scaled(100); ++i) {
       a.set_deadline(std::chrono::hours(1));
       std::atomic<int> began = 0;
-      auto reader = weft::spawn([&a = a, &began] {
+      auto reader = weft::spawn([&a, &began] {
         std::array<char, 16> buffer;
         std::error_code ec;
         ++began;
         a.read_some(buffer, ec);
         EXPECT_EQ(ec, timed_out);
       });
-      auto writer = weft::spawn([&a = a, &all, &began] {
+      auto writer = weft::spawn([&a, &all, &began] {
         std::error_code ec;
         ++began;
         a.write(all, ec);
@@ -250,17 +265,19 @@ TYPED_TEST(Conns, CloseEndsWaitsOnBothEnds) {
   on_fibers([] {
     const std::string all(32 << 20, 'x');
     for (int i = 0; i < scaled(100); ++i) {
-      auto [a, b] = make_pair<TypeParam>();
+      auto ends = make_pair<TypeParam>();
+      auto& a = ends.first;
+      auto& b = ends.second;
       std::atomic<int> began = 0;
       std::vector<weft::fiber<void>> fibers;
-      fibers.push_back(weft::spawn([&a = a, &all, &began] {
+      fibers.push_back(weft::spawn([&a, &all, &began] {
         std::error_code ec;
         ++began;
         EXPECT_LT(a.write(all, ec), all.size());
         EXPECT_EQ(ec, errc::closed);
       }));
       if (i % 2 == 0) {
-        fibers.push_back(weft::spawn([&a = a, &began] {
+        fibers.push_back(weft::spawn([&a, &began] {
           std::array<char, 16> buffer;
           std::error_code ec;
           ++began;
@@ -268,7 +285,7 @@ TYPED_TEST(Conns, CloseEndsWaitsOnBothEnds) {
           EXPECT_EQ(ec, errc::closed);
         }));
       } else {
-        fibers.push_back(weft::spawn([&b = b, &all, &began] {
+        fibers.push_back(weft::spawn([&b, &all, &began] {
           std::error_code ec;
           ++began;
           EXPECT_LT(b.write(all, ec), all.size());
@@ -293,12 +310,14 @@ TYPED_TEST(Conns, CloseEndsWaitsOnBothEnds) {
 TYPED_TEST(Conns, AStopEndsOneCallAndTellsHowMuchWasTaken) {
   on_fibers([] {
     for (int i = 0; i < scaled(50); ++i) {
-      auto [a, b] = make_pair<TypeParam>();
+      auto ends = make_pair<TypeParam>();
+      auto& a = ends.first;
+      auto& b = ends.second;
       const std::string all = pattern(8 << 20);
       std::stop_source source;
       std::atomic<std::size_t> sent = 0;
       std::atomic<bool> began = false;
-      auto writer = weft::spawn([&, &a = a] {
+      auto writer = weft::spawn([&] {
         std::error_code ec;
         began = true;
         sent = a.write(all, source.get_token(), ec);
@@ -319,8 +338,10 @@ TYPED_TEST(Conns, AStopEndsOneCallAndTellsHowMuchWasTaken) {
 
 TYPED_TEST(Conns, WaitsWithoutABuffer) {
   on_fibers([] {
-    auto [a, b] = make_pair<TypeParam>();
-    auto writer = weft::spawn([&b = b] {
+    auto ends = make_pair<TypeParam>();
+    auto& a = ends.first;
+    auto& b = ends.second;
+    auto writer = weft::spawn([&b] {
       b.wait_writable();
       b.write("hi");
     });
@@ -343,12 +364,14 @@ TYPED_TEST(Conns, WaitsWithoutABuffer) {
 // Every call from everywhere, plain threads too: for the sanitizers, and that it ends.
 TYPED_TEST(Conns, AllMethodsAtOnceFromFibersAndThreads) {
   on_fibers([] {
-    auto [a, b] = make_pair<TypeParam>();
-    auto pump = weft::spawn([&b = b] {
+    auto ends = make_pair<TypeParam>();
+    auto& a = ends.first;
+    auto& b = ends.second;
+    auto pump = weft::spawn([&b] {
       std::error_code ec;
       weft::io::copy(b, b, ec);
     });
-    const auto all_methods = [&a = a](int seed) {
+    const auto all_methods = [&a](int seed) {
       std::array<char, 64> buffer{};
       for (int i = 0; i < 50; ++i) {
         std::error_code ec;

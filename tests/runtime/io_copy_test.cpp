@@ -105,6 +105,19 @@ TEST(Copy, EmptiesABufferedReaderFirst) {
   EXPECT_EQ(sink.text, "cdefgh");
 }
 
+TEST(Copy, GivesTheErrorThatABufferedReaderKeeps) {
+  weft::io::buffered_reader reader(script_reader{{"abc", timed_out}, {"d", {}}});
+  EXPECT_EQ(reader.peek(1), "a");
+  string_writer sink;
+  std::error_code ec;
+  EXPECT_EQ(io::copy(sink, reader, at_most(3), ec), 3u);
+  EXPECT_FALSE(ec);
+  EXPECT_EQ(io::copy(sink, reader, ec), 0u);
+  EXPECT_EQ(ec, timed_out);
+  EXPECT_EQ(io::copy(sink, reader, ec), 1u);
+  EXPECT_FALSE(ec);
+}
+
 TEST(Copy, AClosedHandleIsNamed) {
   weft::net::tcp_conn none;
   string_writer sink;
@@ -127,7 +140,8 @@ TEST(Copy, KnowsFilesAndPipes) {
     std::string got(7, '\0');
     EXPECT_EQ(pair.server.read_full(got), 7u);
     EXPECT_EQ(got, "content");
-    auto [a, b] = io::pipe();
+    auto ends = io::pipe();
+    auto& a = ends.first;
     EXPECT_FALSE(transfer(a, pair.server, 1).handled);
   });
 }

@@ -39,9 +39,11 @@ TEST(MemoryPipe, NeedsARuntime) {
 
 TEST(MemoryPipe, AWriteWaitsForItsReader) {
   on_fibers([] {
-    auto [a, b] = pipe();
+    auto ends = pipe();
+    auto& a = ends.first;
+    auto& b = ends.second;
     std::atomic<bool> written = false;
-    auto writer = weft::spawn([&, &a = a] {
+    auto writer = weft::spawn([&] {
       a.write("abcdef");
       written = true;
     });
@@ -61,7 +63,9 @@ TEST(MemoryPipe, AWriteWaitsForItsReader) {
 
 TEST(MemoryPipe, TheEndComesBeforeADeadlineAndCloseBeforeTheEnd) {
   on_fibers([] {
-    auto [a, b] = pipe();
+    auto ends = pipe();
+    auto& a = ends.first;
+    auto& b = ends.second;
     std::array<char, 4> buffer;
     std::error_code ec;
     b.close();
@@ -85,11 +89,13 @@ TEST(MemoryPipe, TheEndComesBeforeADeadlineAndCloseBeforeTheEnd) {
 // Writers don't mix their bytes, and each finds out about its own.
 TEST(MemoryPipe, WritersTakeTurns) {
   on_fibers([] {
-    auto [a, b] = pipe();
+    auto ends = pipe();
+    auto& a = ends.first;
+    auto& b = ends.second;
     const int writers = 20;
     std::vector<weft::fiber<void>> fibers;
     for (int i = 0; i < writers; ++i) {
-      fibers.push_back(weft::spawn([&a = a, i] { a.write(std::string(1000, static_cast<char>('a' + i))); }));
+      fibers.push_back(weft::spawn([&a, i] { a.write(std::string(1000, static_cast<char>('a' + i))); }));
     }
     std::string got(1000 * writers, '\0');
     std::size_t n = 0;
@@ -103,9 +109,11 @@ TEST(MemoryPipe, WritersTakeTurns) {
 // A write that is cut off says to the byte how much was read, wherever the cut falls.
 TEST(MemoryPipe, NothingIsLostWhenWritesAreCutOff) {
   on_fibers([] {
-    auto [a, b] = pipe();
+    auto ends = pipe();
+    auto& a = ends.first;
+    auto& b = ends.second;
     const std::string all = pattern(static_cast<std::size_t>(scaled(200000)));
-    auto writer = weft::spawn([&, &a = a] {
+    auto writer = weft::spawn([&] {
       std::size_t sent = 0;
       for (unsigned i = 0; sent < all.size(); ++i) {
         std::error_code ec;
@@ -141,7 +149,9 @@ TEST(MemoryPipe, EndsComeAndGo) {
     for (int f = 0; f < 8; ++f) {
       fibers.push_back(weft::spawn([] {
         for (int i = 0; i < scaled(300); ++i) {
-          auto [a, b] = pipe();
+          auto ends = pipe();
+          auto& a = ends.first;
+          auto& b = ends.second;
           auto other = weft::spawn([end = std::move(b)]() mutable {
             std::array<char, 8> buffer;
             std::error_code ec;

@@ -238,7 +238,9 @@ TEST(Local, DatagramsReachNamesAndWaitForRoom) {
 
 TEST(Local, DescriptorsTravelWithMessages) {
   on_fibers([] {
-    auto [a, b] = local_pair();
+    auto ends = local_pair();
+    local_conn& a = ends.first;
+    local_conn& b = ends.second;
     std::array<char, 10> buffer;
     {
       weft::os::pipe_ends pipe = weft::os::pipe();
@@ -273,7 +275,9 @@ TEST(Local, DescriptorsTravelWithMessages) {
 // A stream's read stops at the bytes that descriptors came with, so a short one does not mean that there is no more.
 TEST(Local, AReadStopsAtDescriptorsAndTheNextFindsTheRest) {
   on_fibers([] {
-    auto [a, b] = local_pair();
+    auto ends = local_pair();
+    local_conn& a = ends.first;
+    local_conn& b = ends.second;
     const std::array<int, 1> number{a.native_handle()};
     a.write("before");
     a.send_message("with", number);
@@ -288,7 +292,9 @@ TEST(Local, AReadStopsAtDescriptorsAndTheNextFindsTheRest) {
 // covers B27, D57
 TEST(Local, DeadlinesStopsAndCloseEndWaits) {
   on_fibers([] {
-    auto [a, b] = local_pair();
+    auto ends = local_pair();
+    local_conn& a = ends.first;
+    local_conn& b = ends.second;
     std::array<char, 10> buffer;
     std::error_code ec;
     a.set_read_deadline(2ms);
@@ -358,8 +364,10 @@ TEST(Local, ManyConnectionsAtOnce) {
 TEST(Local, PlainThreadsUseOneToo) {
   weft::runtime rt;
   const auto inside = rt.enter();
-  auto [a, b] = local_pair();
-  std::thread echo([&b = b] {
+  auto ends = local_pair();
+  local_conn& a = ends.first;
+  local_conn& b = ends.second;
+  std::thread echo([&b] {
     std::array<char, 100> buffer;
     while (const std::size_t n = b.read_some(buffer)) b.write({buffer.data(), n});
   });

@@ -146,6 +146,11 @@ class buffered_reader {
   // consume drops the first n of them. REQUIRES: there are as many.
   void consume(std::size_t n) noexcept { buffer_.consume(n); }
 
+  // take_failure hands over an error that came with bytes which are all given by now, and would be the next call's.
+  std::error_code take_failure() noexcept {
+    return buffer_.size() == 0 ? std::exchange(pending_, std::error_code()) : std::error_code();
+  }
+
   // The stream below; what is read from it directly comes after what is buffered.
   auto& source() noexcept { return source_; }
 

@@ -104,6 +104,7 @@ struct copy_from<buffered_reader<R>> {
       result.writing = bool(result.error);
       if (result.error) return;
     }
+    if (limit == 0 || (result.error = from.take_failure())) return;
     copy_from<std::remove_reference_t<R>>::run(to, from.source(), limit, size, result);
   }
 };
