@@ -294,7 +294,6 @@ TEST(Local, DeadlinesStopsAndCloseEndWaits) {
   on_fibers([] {
     auto ends = local_pair();
     local_conn& a = ends.first;
-    local_conn& b = ends.second;
     std::array<char, 10> buffer;
     std::error_code ec;
     a.set_read_deadline(2ms);
