@@ -82,13 +82,21 @@ io_result detail::send_message(poll::descriptor& d, const_buffer b, const local_
     c->cmsg_len = CMSG_LEN(descriptors.size_bytes());
     std::memcpy(CMSG_DATA(c), descriptors.data(), descriptors.size_bytes());
   }
-  const auto r =
-      in_turn(d, mode::write, [&](int fd) noexcept { return sys_call(::sendmsg, fd, &message, MSG_NOSIGNAL); });
-  io_result result{static_cast<std::size_t>(r.value), r.error};
-  if (r.error != poll::ok || result.count >= b.size()) return result;
-  // A stream took a part, and the descriptors with it.
-  const io_result rest = d.write(static_cast<const char*>(b.data()) + result.count, b.size() - result.count);
-  return {result.count + rest.count, rest.error};
+  // A stream may take a part, and the descriptors with it. All in one call, which pins the descriptor: the handle may
+  // go between two system calls.
+  std::size_t count = 0;
+  const auto r = in_turn(d, mode::write, [&](int fd) noexcept -> long {
+    do {
+      const long n = sys_call(::sendmsg, fd, &message, MSG_NOSIGNAL);
+      if (n < 0) return n;
+      count += static_cast<std::size_t>(n);
+      what = {static_cast<char*>(const_cast<void*>(b.data())) + count, b.size() - count};
+      message.msg_control = nullptr;
+      message.msg_controllen = 0;
+    } while (count < b.size());
+    return 0;
+  });
+  return {count, r.error};
 }
 
 io_result detail::receive_message(poll::descriptor& d, mutable_buffer b, std::size_t max_descriptors,

@@ -150,29 +150,36 @@ auto receive_many(std::span<incoming_datagram> batch) noexcept {
   };
 }
 
+// send_some sends as many of the batch as fit one system call; how many were taken, or -errno.
+long send_some(int fd, std::span<const outgoing_datagram> batch, bool from_ipv6) noexcept {
+  std::array<mmsghdr, batch_of_system> messages;
+  std::array<iovec, batch_of_system> what;
+  std::array<peer_address, batch_of_system> peers;
+  const std::size_t n = std::min(batch.size(), batch_of_system);
+  for (std::size_t i = 0; i < n; ++i) {
+    what[i] = {const_cast<void*>(batch[i].data.data()), batch[i].data.size()};
+    peers[i] = peer_address(batch[i].to, from_ipv6);
+    messages[i] = {};
+    messages[i].msg_hdr.msg_iov = &what[i];
+    messages[i].msg_hdr.msg_iovlen = 1;
+    peers[i].put_into(messages[i].msg_hdr);
+  }
+  return sys_call(::sendmmsg, fd, messages.data(), static_cast<unsigned>(n), MSG_NOSIGNAL);
+}
+
+// All in one call, which pins the descriptor: the handle may go between two system calls.
 auto send_many(std::span<const outgoing_datagram> batch, bool from_ipv6) noexcept {
   return [=](poll::descriptor& d) {
-    io_result result;
-    while (result.count < batch.size() && result.error == poll::ok) {
-      const auto rest = batch.subspan(result.count, std::min(batch.size() - result.count, batch_of_system));
-      std::array<mmsghdr, batch_of_system> messages;
-      std::array<iovec, batch_of_system> what;
-      std::array<peer_address, batch_of_system> peers;
-      for (std::size_t i = 0; i < rest.size(); ++i) {
-        what[i] = {const_cast<void*>(rest[i].data.data()), rest[i].data.size()};
-        peers[i] = peer_address(rest[i].to, from_ipv6);
-        messages[i] = {};
-        messages[i].msg_hdr.msg_iov = &what[i];
-        messages[i].msg_hdr.msg_iovlen = 1;
-        peers[i].put_into(messages[i].msg_hdr);
+    std::size_t count = 0;
+    const auto r = attempt(d, mode::write, [&](int fd) noexcept -> long {
+      while (count < batch.size()) {
+        const long n = send_some(fd, batch.subspan(count), from_ipv6);
+        if (n < 0) return n;
+        count += static_cast<std::size_t>(n);
       }
-      const auto r = attempt(d, mode::write, [&](int fd) noexcept {
-        return sys_call(::sendmmsg, fd, messages.data(), static_cast<unsigned>(rest.size()), MSG_NOSIGNAL);
-      });
-      result.error = r.error;
-      result.count += static_cast<std::size_t>(r.value);
-    }
-    return result;
+      return 0;
+    });
+    return io_result{count, r.error};
   };
 }
 

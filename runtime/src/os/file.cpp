@@ -56,19 +56,22 @@ auto read_from(mutable_buffer b, offset at) noexcept {
   };
 }
 
+// All in one call, which pins the descriptor: the handle may go between two system calls.
 auto write_to(const_buffer b, offset at) noexcept {
   return [=](poll::descriptor& d) {
-    io_result result;
-    do {
-      const void* const from = static_cast<const char*>(b.data()) + result.count;
-      const std::size_t size = std::min(b.size() - result.count, largest_transfer);
-      const offset to = at + static_cast<offset>(result.count);
-      const auto r = shared(d, mode::write, [=](int fd) noexcept { return sys_call(::pwrite, fd, from, size, to); });
-      result.error = r.error;
-      result.count += static_cast<std::size_t>(r.value);
-      if (r.error == poll::ok && r.value == 0 && size != 0) result.error = EIO;  // took nothing, and doesn't say why
-    } while (result.error == poll::ok && result.count < b.size());
-    return result;
+    std::size_t count = 0;
+    const auto r = shared(d, mode::write, [&](int fd) noexcept -> long {
+      do {
+        const void* const from = static_cast<const char*>(b.data()) + count;
+        const std::size_t size = std::min(b.size() - count, largest_transfer);
+        const long n = sys_call(::pwrite, fd, from, size, at + static_cast<offset>(count));
+        if (n < 0) return n;
+        if (n == 0 && size != 0) return -EIO;  // took nothing, and doesn't say why
+        count += static_cast<std::size_t>(n);
+      } while (count < b.size());
+      return 0;
+    });
+    return io_result{count, r.error};
   };
 }
 

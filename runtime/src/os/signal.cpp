@@ -171,17 +171,22 @@ int signal_set::try_wait() noexcept { return slot_ != nullptr ? slot_->take() : 
 
 namespace {
 
-// wait_on takes a signal of the slot, reading the pipe, which parks, while there is none.
+// wait_on takes a signal of the slot, reading the pipe, which parks, while there is none. In one call, which pins the
+// descriptor.
 auto wait_on(signal_slot* slot, int& signal) noexcept {
   return [slot, &signal](poll::descriptor& d) {
-    poll::io_result r;
-    while (r.error == poll::ok) {
-      if (sched::stop_requested()) return poll::io_result{0, poll::canceled};
-      if ((signal = slot->take()) != 0) break;
-      char marks[64];
-      r = d.read(marks, sizeof marks);
-    }
-    return poll::io_result{0, r.error};
+    auto attempt = [&](int fd) noexcept -> long {
+      for (;;) {
+        if ((signal = slot->take()) != 0) return 0;
+        char marks[64];
+        if (const long n = sys_call(::read, fd, static_cast<void*>(marks), sizeof marks); n < 0) return n;
+      }
+    };
+    return d
+        .call(
+            poll::mode::read, poll::turns::ordered,
+            [](void* a, int fd) -> long { return (*static_cast<decltype(attempt)*>(a))(fd); }, &attempt)
+        .error;
   };
 }
 
