@@ -123,6 +123,12 @@ tcp_conn dial(const address& where, const dial_options& options, failure& f) {
     plan.primaries.assign(1, remotes.front());
     plan.fallbacks.clear();
   }
+  // Before the fibers of the race, to which the caller's stop comes a moment later.
+  if (sched::stop_requested()) {
+    f.code = to_error_code(poll::canceled);
+    f.what = {"dial", "tcp", source, where.is_text() ? std::string(where.text()) : where.endpoint().to_string()};
+    return {};
+  }
   return race(
       plan,
       [&](const endpoint& remote, sched::nanotime until, tcp_conn& conn) -> std::error_code {
