@@ -22,7 +22,7 @@ endfunction()
 # weft_add_on(<name> SYMBOL <symbol> [LIBRARIES <file>...] [INCLUDES <dir>...] SOURCES <file>...)
 #
 # Makes libweft-<name>, as the target weft::<name>, which links libweft and registers itself with it before main. Nobody
-# calls into it: so whoever links it refers to SYMBOL, a C function of it, or the linker would leave it out.
+# calls into it, so the linker would leave it out: of a static one, whoever links it refers to SYMBOL, a C function.
 function(weft_add_on name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "SYMBOL" "LIBRARIES;INCLUDES;SOURCES")
   list(TRANSFORM arg_SOURCES PREPEND src/)
@@ -33,7 +33,15 @@ function(weft_add_on name)
   target_include_directories(weft_${name} PRIVATE src)
   target_include_directories(weft_${name} SYSTEM PRIVATE ${arg_INCLUDES})
   target_link_libraries(weft_${name} PUBLIC weft PRIVATE ${arg_LIBRARIES})
-  target_link_options(weft_${name} PRIVATE -Wl,-z,relro,-z,now INTERFACE "LINKER:-u,${arg_SYMBOL}")
+  target_link_options(weft_${name} PRIVATE -Wl,-z,relro,-z,now)
+  get_target_property(type weft_${name} TYPE)
+  if(type STREQUAL SHARED_LIBRARY)
+    # -u is no reference in the eyes of --as-needed, which some compilers pass by themselves.
+    target_link_options(weft_${name} INTERFACE
+      "SHELL:-Wl,--push-state,--no-as-needed $<TARGET_FILE:$<TARGET_NAME:weft_${name}>> -Wl,--pop-state")
+  else()
+    target_link_options(weft_${name} INTERFACE "LINKER:-u,${arg_SYMBOL}")
+  endif()
   set_target_properties(weft_${name} PROPERTIES
     EXPORT_NAME ${name} OUTPUT_NAME weft-${name}
     VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})

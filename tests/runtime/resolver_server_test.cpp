@@ -415,8 +415,6 @@ TEST(ResolverServer, DomainsAreSearchedAsTheConfigurationSays) {
 TEST(ResolverServer, ManyLookupsAtOnceBlockNobody) {
   const int lookups = scaled(200);
   std::atomic<int> held{0};
-  std::mutex lock;
-  std::vector<std::string> seen;
   // One answer is held back until another fiber has gone on meanwhile.
   std::atomic<bool> answers{false};
   fake_name_server server([&](const dns_question& q) {
@@ -455,7 +453,6 @@ TEST(ResolverFaults, EveryLookupEndsWhateverTheServerDoes) {
     const char* name;
     fake_name_server::script bad;
   };
-  std::mutex lock;
   std::vector<row> rows;
   for (const forgery& f : forgeries()) rows.push_back({f.name, f.reply});
   rows.push_back({"silence", silence});
