@@ -312,6 +312,9 @@ TEST(Udp, BothFamiliesAtOneSocket) {
     v4.send("four");
     const received r = both.receive_from(buffer);
     EXPECT_EQ(r.from, v4.local_endpoint());  // as IPv4, not as its IPv6 form
+    both.set_multicast_hops(3);  // of both families: groups of either are sent to
+    EXPECT_EQ(both.get_option(IPPROTO_IPV6, IPV6_MULTICAST_HOPS), 3);
+    EXPECT_EQ(both.get_option<unsigned char>(IPPROTO_IP, IP_MULTICAST_TTL), 3);
     both.send_to("back", r.from);
     EXPECT_EQ(v4.receive(buffer), 4u);
     weft::net::udp_options only;

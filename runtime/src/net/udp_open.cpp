@@ -94,7 +94,8 @@ udp_socket open(const address& where, bool dial, const endpoint& local, const ud
     if (f.code) return s;
     f.code = to_error_code(dial ? open(local, e, options, s) : open(e, {}, options, s));
     // ":PORT" on a machine without IPv6.
-    if (f.code == std::errc::address_family_not_supported && e.is_ipv6() && e.is_wildcard() && !options.ipv6_only) {
+    if (!dial && f.code == std::errc::address_family_not_supported && e.is_ipv6() && e.is_wildcard() &&
+        !options.ipv6_only) {
       f.code = to_error_code(open(endpoint::ipv4({}, e.port()), {}, options, s));
     }
   }

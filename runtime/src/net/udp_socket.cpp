@@ -104,6 +104,12 @@ auto receive_into(mutable_buffer b, received& what) noexcept {
 
 auto send_from(const_buffer b, const endpoint& to, bool from_ipv6, std::uint16_t segment = 0) noexcept {
   return [=](poll::descriptor& d) {
+    // A kernel that knows no segments would skip the request, and send one large datagram.
+    if (int ignored = 0; segment != 0) {
+      if (const int error = detail::get_option(d, SOL_UDP, udp_segment, &ignored, sizeof ignored); error != 0) {
+        return io_result{0, error};
+      }
+    }
     iovec what{const_cast<void*>(b.data()), b.size()};
     peer_address peer(to, from_ipv6);
     control_room control{};
@@ -189,12 +195,17 @@ struct family_option {
   int ipv6;
 };
 
+// A socket of both families sends to groups of either, by separate settings; one that has IPv6 alone refuses the other.
 template <class V4, class V6>
 auto set_for(const endpoint& local, family_option name, const V4& v4, const V6& v6) noexcept {
   const bool is_ipv6 = local.is_ipv6();
   return [=](poll::descriptor& d) {
-    return is_ipv6 ? detail::set_option(d, IPPROTO_IPV6, name.ipv6, &v6, sizeof v6)
-                   : detail::set_option(d, IPPROTO_IP, name.ipv4, &v4, sizeof v4);
+    if (!is_ipv6) return detail::set_option(d, IPPROTO_IP, name.ipv4, &v4, sizeof v4);
+    const int error = detail::set_option(d, IPPROTO_IPV6, name.ipv6, &v6, sizeof v6);
+    int only = 0;
+    if (error != 0 || detail::get_option(d, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only) != 0 || only != 0)
+      return error;
+    return detail::set_option(d, IPPROTO_IP, name.ipv4, &v4, sizeof v4);
   };
 }
 
