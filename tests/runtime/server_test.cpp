@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
@@ -44,6 +45,30 @@ std::vector<tcp_conn> connected(const server& s, int n) {
     EXPECT_EQ(ask(conns.back(), "hello"), "hello");
   }
   return conns;
+}
+
+TEST(Census, TellsWhenThereAreFewerAndWhenNobodyIsLeft) {
+  weft::net::detail::census c;
+  EXPECT_TRUE(c.nobody().stop_requested());
+  EXPECT_TRUE(c.below(1).stop_requested());
+  c.loop_begins();
+  const std::stop_token nobody = c.nobody();
+  EXPECT_FALSE(nobody.stop_requested()) << "a loop may bring a connection yet";
+  EXPECT_TRUE(c.below(1).stop_requested());
+  c.connection_begins();
+  c.connection_begins();
+  EXPECT_EQ(c.connections(), 2u);
+  const std::stop_token two = c.below(2);
+  const std::stop_token one = c.below(1);
+  EXPECT_TRUE(c.below(3).stop_requested());
+  c.connection_ends();
+  EXPECT_TRUE(two.stop_requested());
+  EXPECT_FALSE(one.stop_requested());
+  c.connection_ends();
+  EXPECT_TRUE(one.stop_requested());
+  EXPECT_FALSE(nobody.stop_requested());
+  c.loop_ends();
+  EXPECT_TRUE(nobody.stop_requested());
 }
 
 TEST(Server, WithoutConnectionsDrainsAtOnce) {

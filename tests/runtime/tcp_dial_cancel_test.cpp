@@ -127,8 +127,9 @@ TEST(TcpDialStop, ThatMeetsSuccessLeavesAConnectionThatWorksOrNone) {  // covers
       std::minstd_rand random(7);
       while (!over) {
         if (std::stop_source* const source = target.exchange(nullptr)) {
+          std::stop_source own = *source;  // the dial's may be gone as soon as the stop is seen
           for (unsigned spin = random() % 400; spin != 0; --spin) std::atomic_signal_fence(std::memory_order_seq_cst);
-          source->request_stop();
+          own.request_stop();
         } else {
           std::this_thread::yield();
         }

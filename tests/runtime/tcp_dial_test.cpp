@@ -277,6 +277,10 @@ TEST(TcpDialLocal, EndDecidesTheFamily) {
     options.local = endpoint::ipv4(loopback4, 0);
     EXPECT_EQ(dial_tcp(":" + port, options).remote_endpoint().to_string(), "127.0.0.1:" + port);
     EXPECT_TRUE(dial_fails("[::1]:" + port, options).first);
+    both.close();
+    options.local = endpoint::parse("[::1]:0");
+    EXPECT_EQ(dial_fails(":" + port, options).second,
+              "dial tcp [::1]:0->:" + port + " ([::1]:" + port + "): connection refused");
   });
 }
 

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -58,6 +59,28 @@ TEST(TcpAcceptors, DoNotWaitForOneAnotherWhileConnectionsAreQueued) {  // covers
       for (auto& fiber : fibers) fiber.join();
       // One for each acceptor, and one for each join that had to wait.
       EXPECT_LE(rt.stats().dispatches - before, 2u * acceptors + 5);
+    }).join();
+}
+
+// One acceptor stands in line, another comes when a connection does: it takes that without queueing behind the first.
+TEST(TcpAcceptors, WhoeverComesFirstToAConnectionTakesIt) {  // covers F84
+  weft::runtime rt(with_workers(1));
+  rt.spawn([&] {
+      tcp_listener listener = listen_tcp("127.0.0.1:0");
+      auto first = weft::spawn([&] { return listener.accept().is_open(); });
+      for (int i = 0; i < 3; ++i) weft::this_fiber::yield();
+      const int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      sockaddr_in where{};
+      where.sin_family = AF_INET;
+      where.sin_port = htons(listener.local_endpoint().port());
+      where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      EXPECT_EQ(connect(client, reinterpret_cast<const sockaddr*>(&where), sizeof where), 0);
+      const std::uint64_t before = rt.stats().dispatches;
+      EXPECT_TRUE(listener.accept().is_open());
+      EXPECT_EQ(rt.stats().dispatches, before) << "it waited";
+      close(client);
+      const tcp_conn next = dial_tcp(listener.local_endpoint());
+      EXPECT_TRUE(first.join());
     }).join();
 }
 

@@ -74,6 +74,10 @@ TEST(DeadlineLink, TheNearerOfTwoEndsTheWaitAndTheOuterStandsBehindTheInner) {
       EXPECT_TRUE(outer.passed());
       EXPECT_FALSE(inner.passed());
     }
+    {
+      const deadline_link inner(0);  // both stand: the outer one is left
+      EXPECT_TRUE(inner.passed());
+    }
     EXPECT_TRUE(sched::stop_requested());
     EXPECT_FALSE(sched::sleep_until(far()));
   });
