@@ -118,7 +118,10 @@ TEST(MemoryPipe, NothingIsLostWhenWritesAreCutOff) {
       for (unsigned i = 0; sent < all.size(); ++i) {
         std::error_code ec;
         a.set_write_deadline(std::chrono::microseconds(i % 50));
-        sent += a.write(std::string_view(all).substr(sent, 1 + i % 3000), ec);
+        const std::string_view piece = std::string_view(all).substr(sent, 1 + i % 3000);
+        const std::size_t n = a.write(piece, ec);
+        sent += n;
+        EXPECT_EQ(bool(ec), n < piece.size());
         EXPECT_TRUE(!ec || ec == timed_out) << ec.message();
       }
       a.close();
@@ -139,6 +142,21 @@ TEST(MemoryPipe, NothingIsLostWhenWritesAreCutOff) {
     }
     writer.join();
     EXPECT_TRUE(got == all);
+  });
+}
+
+// What was offered is gone with the call: a later reader finds nothing of it.
+TEST(MemoryPipe, AWriteThatWasCutOffLeavesNothingBehind) {
+  on_fibers([] {
+    auto ends = pipe();
+    std::error_code ec;
+    ends.first.set_write_deadline(milliseconds(2));
+    EXPECT_EQ(ends.first.write("lost", ec), 0u);
+    EXPECT_EQ(ec, timed_out);
+    std::array<char, 8> buffer;
+    ends.second.set_read_deadline(milliseconds(2));
+    EXPECT_EQ(ends.second.read_some(buffer, ec), 0u);
+    EXPECT_EQ(ec, timed_out);
   });
 }
 
