@@ -3,10 +3,13 @@
 #include "memory_link.hpp"
 #include "open_file.hpp"
 
+#include <weft/sched/deadline_link.hpp>
 #include <weft/sched/park.hpp>
 #include <weft/sched/sys.hpp>
 
+#include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include <poll.h>
 
@@ -15,6 +18,34 @@ namespace weft::inline v0::poll {
 descriptor::outcome descriptor::call(mode m, turns t, long (*attempt)(void* context, int fd), void* context) noexcept {
   open_file& file = open_file::of(*this);
   return call_loop(file, m, t, [&]() noexcept { return attempt(context, file.fd); });
+}
+
+descriptor::outcome descriptor::call_again(mode m, turns t, long (*attempt)(void* context, int fd),
+                                           void* context) noexcept {
+  constexpr sched::nanotime millisecond = 1'000'000;
+  open_file& file = open_file::of(*this);
+  if (!file.incref()) return {0, closed};  // pinned between the calls, too
+  sched::nanotime pause = millisecond;
+  outcome result;
+  bool again = false;
+  do {
+    std::optional<sched::deadline_link> next_try;  // made when there is something to wait for
+    result = call_loop(file, m, t, [&]() noexcept {
+      const long r = attempt(context, file.fd);
+      next_try.reset();
+      if (r == -EAGAIN) next_try.emplace(sched::after(pause), scheduler());
+      return r;
+    });
+    again = result.error == canceled && next_try && next_try->passed();
+    next_try.reset();
+    pause = std::min(2 * pause, 64 * millisecond);
+  } while (again && !sched::stop_requested());
+  file.decref();
+  return result;
+}
+
+sched::scheduler* descriptor::scheduler() const noexcept {
+  return open_file::of(const_cast<descriptor&>(*this)).pd->home.owner().scheduler();
 }
 
 // An edge may be spurious, and one that announced what is still there will not come again: so the system is asked for

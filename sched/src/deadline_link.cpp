@@ -15,22 +15,23 @@ void deadline_link::ring(void* object, std::uint32_t) noexcept {
   a->rung.store(true, std::memory_order_release);  // O1; from here on, the link may be gone
 }
 
-deadline_link::deadline_link(nanotime when) noexcept {
+deadline_link::deadline_link(nanotime when) noexcept : deadline_link(when, current_scheduler()) {}
+
+deadline_link::deadline_link(nanotime when, scheduler* timers) noexcept {
   if (when == never) return;
   attach();
   if (when <= now()) {
     fire();
     return;
   }
-  scheduler* const s = current_scheduler();
-  if (s == nullptr) fatal("a deadline_link on a thread that has no scheduler");
-  alarm_ = s->alarms.take();
+  if (timers == nullptr) fatal("a deadline_link without a scheduler");
+  alarm_ = timers->alarms.take();
   if (alarm_ != nullptr) {
-    alarm_->home = s;
+    alarm_->home = timers;
     alarm_->link = this;
     alarm_->rung.store(false, std::memory_order_relaxed);  // ordered by the timer's O1
   }
-  if (alarm_ == nullptr || !alarm_->clock.arm(*s, when, ring, alarm_, 0)) fatal("no memory for a deadline's timer");
+  if (alarm_ == nullptr || !alarm_->clock.arm(*timers, when, ring, alarm_, 0)) fatal("no memory for a deadline's timer");
 }
 
 deadline_link::~deadline_link() {

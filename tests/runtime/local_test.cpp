@@ -1,6 +1,7 @@
 // Local sockets: streams, packets and datagrams between processes of one machine.
 #include "tcp_pair.hpp"
 
+#include <support/poll_seam.hpp>
 #include <weft/weft.hpp>
 
 #include <fcntl.h>
@@ -205,6 +206,50 @@ TEST(Local, PacketsKeepTheirBounds) {
     EXPECT_TRUE(cut.truncated);
     client.close();
     EXPECT_EQ(server.receive_message(buffer, 0).size, 0u);
+  });
+}
+
+// The system tells of room in a receiver's queue only those whose datagrams it held.
+TEST(Local, ASenderWaitsForAQueueThatIsFullOfOthersDatagrams) {
+  on_fibers([] {
+    const std::string where = abstract_name("queue");
+    local_datagram receiver = listen_local_datagram(where);
+    local_datagram other = listen_local_datagram(abstract_name("other"));
+    local_datagram filler = dial_local_datagram(where);
+    std::error_code ec;
+    std::size_t in_queue = 0;
+    for (filler.set_write_deadline(20ms); !ec && in_queue < 100'000; ++in_queue) filler.send_message("x", {}, ec);
+    EXPECT_EQ(ec, std::errc::timed_out);
+
+    local_datagram sender = listen_local_datagram(abstract_name("sender"));
+    const auto await_sender = [&] {
+      weft::testing::TEST_await_parked(*weft::io::access::descriptor(sender), weft::poll::mode::write);
+    };
+    sender.set_write_deadline(5ms);
+    EXPECT_EQ(sender.send_to("late", receiver.local(), ec), 0u);
+    EXPECT_EQ(ec, std::errc::timed_out);
+    sender.clear_deadline();
+    std::stop_source source;
+    auto stopped = weft::spawn([&] { sender.send_to("late", receiver.local(), source.get_token(), ec); });
+    await_sender();
+    sender.send_to("elsewhere", other.local());  // is not held up
+    source.request_stop();
+    stopped.join();
+    EXPECT_EQ(ec, std::errc::operation_canceled);
+
+    auto waiting = weft::spawn([&] { sender.send_to("late", receiver.local()); });
+    await_sender();
+    std::array<char, 10> buffer;
+    for (std::size_t i = 1; i < in_queue; ++i) receiver.receive_message(buffer, 0);
+    EXPECT_EQ(receiver.receive_message(buffer, 0).size, 4u);
+    waiting.join();
+
+    for (ec.clear(), filler.set_write_deadline(20ms); !ec;) filler.send_message("x", {}, ec);
+    auto closed = weft::spawn([&] { sender.send_to("never", receiver.local(), ec); });
+    await_sender();
+    sender.close();
+    closed.join();
+    EXPECT_EQ(ec, weft::errc::closed);
   });
 }
 

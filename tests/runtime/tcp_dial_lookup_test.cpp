@@ -199,6 +199,22 @@ TEST(TcpDialLookup, PlainThreadsLeaveItBehindToo) {
   EXPECT_EQ(ec, std::errc::timed_out);
 }
 
+// The lookup must not wait for a second thread that may block.
+TEST(TcpDialLookup, WorksInTheOnlyBlockingRegion) {
+  weft::runtime_options options;
+  options.blocking_threads = 1;
+  on_fibers(
+      [] {
+        tcp_listener listener = listen_tcp("127.0.0.1:0");
+        weft::blocking([&] {
+          dial_options in_time;
+          in_time.timeout = 30s;
+          EXPECT_TRUE(dial_tcp("four.test:" + port_of(listener), in_time).is_open());
+        });
+      },
+      options);
+}
+
 TEST(TcpDialNames, WhatWasTriedIsNamed) {
   on_fibers([] {
     const std::string port = port_of(listen_tcp("127.0.0.1:0"));  // closed again

@@ -170,7 +170,7 @@ TEST(DeadlineLink, OneThatIsLeftInTimeNeverStopsALaterWait) {
 }
 
 TEST(DeadlineLinkDeathTest, NeedsAScheduler) {
-  EXPECT_DEATH(deadline_link(sched::after(second)), "a deadline_link on a thread that has no scheduler");
+  EXPECT_DEATH(deadline_link(sched::after(second)), "a deadline_link without a scheduler");
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 
 #include <open_file.hpp>
 
-#include <thread>
+#include <weft/sched/park.hpp>
 
 namespace weft::testing {
 
@@ -29,15 +29,15 @@ inline void TEST_clear(poll::poll_desc& pd, poll::mode m) {
 inline poll::poll_desc& TEST_poll_desc_of(poll::descriptor& d) { return *poll::open_file::of(d).pd; }
 
 // TEST_await_parked returns when somebody is parked on that direction; TEST_await_queued when n calls queue for its
-// lock.
+// lock. From fibers and from threads.
 inline void TEST_await_parked(poll::poll_desc& pd, poll::mode m) {
-  while (pd.gate_of(m).peek() <= poll::pdWait) std::this_thread::yield();
+  while (pd.gate_of(m).peek() <= poll::pdWait) sched::yield();
 }
 inline void TEST_await_parked(poll::descriptor& d, poll::mode m) { TEST_await_parked(TEST_poll_desc_of(d), m); }
 inline void TEST_await_queued(poll::descriptor& d, poll::mode m, std::uint32_t n) {
   using mutex = poll::fd_mutex;
   const auto one = m == poll::mode::read ? mutex::read_wait : mutex::write_wait;
-  while (mutex::count(poll::open_file::of(d).mutex.peek(), one) < n) std::this_thread::yield();
+  while (mutex::count(poll::open_file::of(d).mutex.peek(), one) < n) sched::yield();
 }
 
 }  // namespace weft::testing

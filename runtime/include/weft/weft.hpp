@@ -11,7 +11,9 @@
 #include <weft/net/address.hpp>
 #include <weft/net/endpoint.hpp>
 #include <weft/net/local.hpp>
+#include <weft/net/local_datagram.hpp>
 #include <weft/net/local_endpoint.hpp>
+#include <weft/net/local_message.hpp>
 #include <weft/net/native.hpp>
 #include <weft/net/resolver.hpp>
 #include <weft/net/serve.hpp>

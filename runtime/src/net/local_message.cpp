@@ -2,7 +2,8 @@
 #include "local_address.hpp"
 #include "socket.hpp"
 
-#include <weft/net/local.hpp>
+#include <weft/net/local_datagram.hpp>
+#include <weft/net/local_message.hpp>
 #include <weft/sched/sys.hpp>
 
 #include <sys/socket.h>
@@ -25,9 +26,8 @@ using sched::sys_call;
 constexpr std::size_t most_descriptors = 253;  // SCM_MAX_FD
 
 template <class Call>
-poll::descriptor::outcome in_turn(poll::descriptor& d, mode m, Call call) noexcept {
-  return d.call(
-      m, poll::turns::ordered, [](void* c, int fd) -> long { return (*static_cast<Call*>(c))(fd); }, &call);
+long call_with(void* call, int fd) noexcept {
+  return (*static_cast<Call*>(call))(fd);
 }
 
 struct alignas(cmsghdr) control_room {
@@ -85,7 +85,7 @@ io_result detail::send_message(poll::descriptor& d, const_buffer b, const local_
   // A stream may take a part, and the descriptors with it. All in one call, which pins the descriptor: the handle may
   // go between two system calls.
   std::size_t count = 0;
-  const auto r = in_turn(d, mode::write, [&](int fd) noexcept -> long {
+  auto attempt = [&](int fd) noexcept -> long {
     do {
       const long n = sys_call(::sendmsg, fd, &message, MSG_NOSIGNAL);
       if (n < 0) return n;
@@ -95,7 +95,11 @@ io_result detail::send_message(poll::descriptor& d, const_buffer b, const local_
       message.msg_controllen = 0;
     } while (count < b.size());
     return 0;
-  });
+  };
+  // A full queue of somebody we aren't connected to says when it has room only to those whose datagrams it holds; and
+  // who waits for one receiver must not hold up what goes to another.
+  const auto r = to ? d.call_again(mode::write, poll::turns::shared, &call_with<decltype(attempt)>, &attempt)
+                    : d.call(mode::write, poll::turns::ordered, &call_with<decltype(attempt)>, &attempt);
   return {count, r.error};
 }
 
@@ -106,10 +110,11 @@ io_result detail::receive_message(poll::descriptor& d, mutable_buffer b, std::si
   local_address from;
   control_room control;
   msghdr message{};
-  const auto r = in_turn(d, mode::read, [&](int fd) noexcept {
+  auto attempt = [&](int fd) noexcept {
     message = {&from.any, sizeof from.local, &where, 1, &control, most != 0 ? CMSG_SPACE(most * sizeof(int)) : 0, 0};
     return sys_call(::recvmsg, fd, &message, MSG_CMSG_CLOEXEC);
-  });
+  };
+  const auto r = d.call(mode::read, poll::turns::ordered, &call_with<decltype(attempt)>, &attempt);
   if (r.error != poll::ok) return {0, r.error};
   from.size = message.msg_namelen;
   what.size = static_cast<std::size_t>(r.value);

@@ -5,6 +5,7 @@
 #include "socket.hpp"
 
 #include <weft/net/local.hpp>
+#include <weft/net/local_datagram.hpp>
 #include <weft/sched/fiber.hpp>
 #include <weft/sched/park.hpp>
 #include <weft/sched/sys.hpp>

@@ -6,7 +6,9 @@
 #include "system_lookup.hpp"
 
 #include <weft/error.hpp>
+#include <weft/sched/deadline_link.hpp>
 #include <weft/sched/park.hpp>
+#include <weft/sched/scheduler.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -126,7 +128,26 @@ std::error_code find_addresses(std::string_view host, const resolver_options& op
   return system_lookup(std::string(host), options.family, found);
 }
 
-std::vector<endpoint> lookup(std::string_view address, std::string_view operation, absent_host absent, failure& f) {
+namespace {
+
+// find_in_time is find_addresses until `until`.
+std::error_code find_in_time(std::string_view host, sched::nanotime until, std::vector<endpoint>& found) {
+  if (until != sched::never && sched::current_scheduler() == nullptr) return errc::no_runtime;
+  std::error_code code;
+  bool passed = false;
+  {
+    const sched::deadline_link link(until);
+    code = find_addresses(host, *resolver_defaults(), found);
+    passed = link.passed();
+  }
+  if (code != std::errc::operation_canceled || !passed || sched::stop_requested()) return code;
+  return std::make_error_code(std::errc::timed_out);
+}
+
+}  // namespace
+
+std::vector<endpoint> lookup(std::string_view address, std::string_view operation, absent_host absent,
+                             sched::nanotime until, failure& f) {
   f = {};
   host_port parts;
   if (const char* problem = split_host_port(address, parts)) return invalid(address, operation, problem, f);
@@ -149,7 +170,7 @@ std::vector<endpoint> lookup(std::string_view address, std::string_view operatio
   if (!is_name) return invalid(address, operation, problem, f);
 
   std::vector<endpoint> found;
-  f.code = find_addresses(parts.host, *resolver_defaults(), found);
+  f.code = find_in_time(parts.host, until, found);
   if (f.code) {
     f.what = {std::string(operation), "tcp", {}, quoted(address) + ": lookup " + std::string(parts.host)};
     return {};

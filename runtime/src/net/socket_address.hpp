@@ -25,6 +25,12 @@ struct socket_address {
   endpoint to_endpoint() const noexcept;
 };
 
+// local_for is the local end for a peer: a wildcard becomes that of the peer's family.
+inline endpoint local_for(const endpoint& local, const endpoint& remote) noexcept {
+  if (!local.is_wildcard()) return local;
+  return remote.is_ipv4() ? endpoint::ipv4({}, local.port()) : endpoint::ipv6({}, local.port());
+}
+
 // Of a socket whose number the caller owns or has pinned; endpoint() if the system has none to tell.
 endpoint local_endpoint_of(int fd) noexcept;
 endpoint remote_endpoint_of(int fd) noexcept;

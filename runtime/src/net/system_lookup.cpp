@@ -6,6 +6,8 @@
 #include <weft/fiber.hpp>
 #include <weft/net/resolver.hpp>
 #include <weft/sched/blocking.hpp>
+#include <weft/sched/park.hpp>
+#include <weft/sched/scheduler.hpp>
 #include <weft/sched/sys.hpp>
 #include <weft/sched/waiter.hpp>
 
@@ -89,7 +91,9 @@ answer ask(const char* host, const char* service, endpoint::family family) {
 
 std::error_code system_lookup(const std::string& host, endpoint::family family, std::vector<endpoint>& found) {
   answer a;
-  if (sched::current_waiter().is_thread()) {
+  // In a blocking region the thread may be the last that may block, so that another fiber's turn would never come.
+  const bool in_region = sched::on_worker() && sched::current_waiter().is_thread();
+  if (in_region || sched::current_scheduler() == nullptr) {
     a = ask(host.c_str(), nullptr, family);
   } else {
     fiber<answer> asking;

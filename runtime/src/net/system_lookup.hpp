@@ -10,8 +10,9 @@
 
 namespace weft::inline v0::net {
 
-// system_lookup appends the addresses of `host`. On a fiber it fails with operation_canceled as soon as a stop of the
-// caller stands: the call goes on, on a fiber of its own that is left behind. Else it blocks the thread.
+// system_lookup appends the addresses of `host`. It fails with operation_canceled as soon as a stop of the caller
+// stands: the call goes on, on a fiber of its own that is left behind. In a blocking region, and without a runtime, it
+// blocks the thread instead.
 std::error_code system_lookup(const std::string& host, endpoint::family family, std::vector<endpoint>& found);
 
 // system_port looks a service's port up. Blocks the thread, in a blocking region.

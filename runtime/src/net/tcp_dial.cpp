@@ -1,7 +1,7 @@
 #include "../io_error.hpp"
 #include "../runtime_access.hpp"
-#include "bounded_lookup.hpp"
 #include "dial_race.hpp"
+#include "lookup.hpp"
 #include "socket.hpp"
 #include "socket_address.hpp"
 
@@ -23,12 +23,6 @@
 namespace weft::inline v0::net {
 
 namespace {
-
-// The local end for a peer: a wildcard becomes that of the peer's family.
-endpoint local_for(const endpoint& local, const endpoint& remote) noexcept {
-  if (!local.is_wildcard()) return local;
-  return remote.is_ipv4() ? endpoint::ipv4({}, local.port()) : endpoint::ipv6({}, local.port());
-}
 
 std::error_code bind_to(int fd, const endpoint& local) noexcept {
   // Lets the system choose the port at connect, when it knows the peer: it has more to choose from then.
@@ -113,7 +107,7 @@ tcp_conn dial(const address& where, const dial_options& options, failure& f) {
   plan.delay = options.fallback_delay.count();
   plan.name = where.text();
   std::vector<endpoint> remotes{where.endpoint()};
-  if (where.is_text()) remotes = bounded_lookup(where.text(), "dial", absent_host::this_machine, plan.until, f);
+  if (where.is_text()) remotes = lookup(where.text(), "dial", absent_host::this_machine, plan.until, f);
   if (remotes.empty()) return {};
   const std::string source = options.local.to_string();
   plan.source = source;

@@ -1,6 +1,6 @@
 #include "../io_error.hpp"
 #include "../runtime_access.hpp"
-#include "bounded_lookup.hpp"
+#include "lookup.hpp"
 #include "socket.hpp"
 #include "socket_address.hpp"
 
@@ -86,7 +86,7 @@ tcp_listener listen_at(std::string_view address, std::span<const endpoint> where
 tcp_listener listen_at(const address& where, const listen_options& options, failure& f) {
   if (!where.is_text()) return listen_at({}, std::span(&where.endpoint(), 1), options, f);
   const std::string_view text = where.text();
-  std::vector<endpoint> found = bounded_lookup(text, "listen", absent_host::every_interface, sched::never, f);
+  std::vector<endpoint> found = lookup(text, "listen", absent_host::every_interface, sched::never, f);
   if (found.empty()) return {};
   if (text.front() != ':') {
     const auto ipv4 = std::ranges::find_if(found, &endpoint::is_ipv4);

@@ -1,7 +1,7 @@
 // Where UDP sockets come from.
 #include "../io_error.hpp"
 #include "../runtime_access.hpp"
-#include "bounded_lookup.hpp"
+#include "lookup.hpp"
 #include "socket.hpp"
 #include "socket_address.hpp"
 
@@ -58,29 +58,33 @@ int apply(int fd, const endpoint& e, const udp_options& options) noexcept {
 int open(const endpoint& local, const endpoint& remote, const udp_options& options, udp_socket& s) noexcept {
   const endpoint& known = remote ? remote : local;
   if (!known) return EDESTADDRREQ;
+  const endpoint from = remote && local ? local_for(local, remote) : local;
   const long fd = sys_call(::socket, known.is_ipv4() ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
                            int{IPPROTO_UDP});
   if (fd < 0) return static_cast<int>(-fd);
   new_socket made(static_cast<int>(fd));
   int error = apply(made.get(), known, options);
-  if (error == 0 && local) error = bind_to(made.get(), local);
+  if (error == 0 && from) error = bind_to(made.get(), from);
   if (error == 0 && remote) error = connect_to(made.get(), remote);
   if (error != 0) return error;
   const endpoint bound = local_endpoint_of(made.get());
+  const endpoint peer = remote.is_wildcard() ? remote_endpoint_of(made.get()) : remote;
   poll::descriptor_ptr d = made.hand_over(current_poller(), poll::kind::datagram, error);
-  if (d != nullptr) s = udp_access::socket(std::move(d), bound, remote);
+  if (d != nullptr) s = udp_access::socket(std::move(d), bound, peer);
   return error;
 }
 
-// The endpoint that `where` stands for, the first IPv4 one of a name; or none and the reason.
-endpoint resolved(const address& where, const char* operation, absent_host absent, failure& f) {
+// The endpoint that `where` stands for: of a name the first of the family that `local` has, which is IPv4 if it leaves
+// the choice, else the first. Or none and the reason.
+endpoint resolved(const address& where, const char* operation, absent_host absent, const endpoint& local, failure& f) {
   if (!where.is_text()) return where.endpoint();
-  std::vector<endpoint> found = bounded_lookup(where.text(), operation, absent, sched::never, f);
+  std::vector<endpoint> found = lookup(where.text(), operation, absent, sched::never, f);
   f.what.network = "udp";
   if (found.empty()) return {};
-  const auto ipv4 = std::ranges::find_if(found, &endpoint::is_ipv4);
   const bool any = where.text().front() == ':' && absent == absent_host::every_interface;
-  return any || ipv4 == found.end() ? found.front() : *ipv4;
+  const bool wants_ipv4 = !local || local.is_wildcard() || local.is_ipv4();
+  const auto liked = std::ranges::find(found, wants_ipv4, &endpoint::is_ipv4);
+  return any || liked == found.end() ? found.front() : *liked;
 }
 
 udp_socket open(const address& where, bool dial, const endpoint& local, const udp_options& options, failure& f) {
@@ -90,7 +94,7 @@ udp_socket open(const address& where, bool dial, const endpoint& local, const ud
     f.code = errc::no_runtime;
   } else {
     const absent_host absent = dial ? absent_host::this_machine : absent_host::every_interface;
-    endpoint e = resolved(where, operation, absent, f);
+    endpoint e = resolved(where, operation, absent, local, f);
     if (f.code) return s;
     f.code = to_error_code(dial ? open(local, e, options, s) : open(e, {}, options, s));
     // ":PORT" on a machine without IPv6.

@@ -62,9 +62,10 @@ class peer_address {
   bool given_ = false;
 };
 
-// The room that the one ancillary message we know needs.
+// Room for the ancillary message that we look for, behind those that set_option may have asked for: the system puts
+// time stamps and counts first.
 struct alignas(cmsghdr) control_room {
-  char bytes[CMSG_SPACE(sizeof(int))];
+  char bytes[192];
 };
 
 std::uint16_t segment_of(msghdr& message) noexcept {
@@ -102,7 +103,7 @@ auto receive_into(mutable_buffer b, received& what) noexcept {
   };
 }
 
-auto send_from(const_buffer b, const endpoint& to, bool from_ipv6, std::uint16_t segment = 0) noexcept {
+auto send_from(const_buffer b, const endpoint& to, bool from_ipv6, std::uint16_t segment) noexcept {
   return [=](poll::descriptor& d) {
     // A kernel that knows no segments would skip the request, and send one large datagram.
     if (int ignored = 0; segment != 0) {
@@ -112,12 +113,13 @@ auto send_from(const_buffer b, const endpoint& to, bool from_ipv6, std::uint16_t
     }
     iovec what{const_cast<void*>(b.data()), b.size()};
     peer_address peer(to, from_ipv6);
-    control_room control{};
+    control_room control;
     msghdr message{};
     message.msg_iov = &what;
     message.msg_iovlen = 1;
     peer.put_into(message);
     if (segment != 0) {
+      control = {};
       message.msg_control = &control;
       message.msg_controllen = CMSG_SPACE(sizeof segment);
       cmsghdr* const c = CMSG_FIRSTHDR(&message);
@@ -139,7 +141,7 @@ auto receive_many(std::span<incoming_datagram> batch) noexcept {
     std::array<socket_address, batch_of_system> from;
     std::array<control_room, batch_of_system> control;
     const std::size_t n = std::min(batch.size(), batch_of_system);
-    if (n == 0) return io_result{};
+    if (n == 0) return io_result{0, static_cast<int>(d.with_fd([](void*, int) -> long { return 0; }, nullptr))};
     const auto r = attempt(d, mode::read, [&](int fd) noexcept {
       for (std::size_t i = 0; i < n; ++i) {
         where[i] = {batch[i].buffer.data(), batch[i].buffer.size()};
@@ -265,17 +267,9 @@ received udp_socket::receive_from(mutable_buffer b, std::error_code& ec) noexcep
   return what;
 }
 
-void udp_socket::send_to(const_buffer b, const endpoint& to) {
-  const bool v6 = local_.is_ipv6();
-  if (!to) {
-    throwing(*this, "send", send_from(b, to, v6));
-    return;
-  }
-  const poll::io_result r = descriptor_ != nullptr ? send_from(b, to, v6)(*descriptor_) : io_result{0, poll::closed};
-  if (r.error != poll::ok) io::detail::fail(r.error, "send", detail::udp_ends{local_, to}.describe(), r.count);
-}
+void udp_socket::send_to(const_buffer b, const endpoint& to) { send_segments(b, 0, to); }
 std::size_t udp_socket::send_to(const_buffer b, const endpoint& to, std::error_code& ec) noexcept {
-  return reporting(*this, ec, send_from(b, to, local_.is_ipv6()));
+  return send_segments(b, 0, to, ec);
 }
 
 std::size_t udp_socket::receive_batch(std::span<incoming_datagram> batch) {
@@ -292,7 +286,11 @@ std::size_t udp_socket::send_batch(std::span<const outgoing_datagram> batch, std
 }
 
 void udp_socket::send_segments(const_buffer b, std::uint16_t segment, const endpoint& to) {
-  throwing(*this, "send", send_from(b, to, local_.is_ipv6(), segment));
+  const detail::udp_ends ends{local_, to ? to : remote_};  // in an error, the target is the datagram's
+  poll::descriptor* const d = descriptor_.get();
+  const auto call = send_from(b, to, local_.is_ipv6(), segment);
+  const io_result r = d != nullptr ? call(*d) : io_result{0, poll::closed};
+  if (r.error != poll::ok) io::detail::fail(r.error, "send", ends.describe(), r.count);
 }
 std::size_t udp_socket::send_segments(const_buffer b, std::uint16_t segment, const endpoint& to,
                                       std::error_code& ec) noexcept {

@@ -134,8 +134,11 @@ std::optional<exit_status> process::wait_until(sched::nanotime deadline) {
   std::error_code ec;
   exit_status status;
   bool passed = false;
+  if (state_ == nullptr) throw_failure(to_error_code(poll::closed), describe("wait for", number));
+  sched::scheduler* const timers = state_->pidfd != nullptr ? state_->pidfd->scheduler() : sched::current_scheduler();
+  if (timers == nullptr) throw_failure(errc::no_runtime, describe("wait for", number));
   {
-    const sched::deadline_link link(deadline);
+    const sched::deadline_link link(deadline, timers);
     status = wait(ec);
     passed = link.passed();
   }

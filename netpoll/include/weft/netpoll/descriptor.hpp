@@ -100,6 +100,9 @@ class WEFT_API descriptor {
     int error = ok;
   };
   outcome call(mode m, turns t, long (*attempt)(void* context, int fd), void* context) noexcept;
+  // call_again is call for what the system announces to others only, if at all: beside waiting it tries again, after
+  // 1 ms, doubling up to 64 ms.
+  outcome call_again(mode m, turns t, long (*attempt)(void* context, int fd), void* context) noexcept;
 
   // wait_ready waits, with no buffer, until a call of that direction would not have to wait: for data, a connection, the
   // stream's end or an error; for room or an error.
@@ -112,6 +115,9 @@ class WEFT_API descriptor {
   // set_deadline_after counts from now; a delay of zero or less has passed. Somewhat cheaper than a time that has to be
   // compared with the clock.
   int set_deadline_after(side of, sched::nanotime delay) noexcept;
+
+  // The scheduler whose timers serve the deadlines; null if there is none.
+  sched::scheduler* scheduler() const noexcept;
 
   // finish_connect waits for the outcome of a connect that was issued on the socket (returned EINPROGRESS) before open.
   int finish_connect() noexcept;

@@ -1,149 +1,25 @@
-// Local sockets (AF_UNIX): connections, packets and datagrams between processes of one machine.
+// Local sockets (AF_UNIX): connections, as streams or in packets, between processes of one machine.
 #pragma once
 
 #include <weft/export.hpp>
 #include <weft/io/calls.hpp>
 #include <weft/io/raw_calls.hpp>
 #include <weft/net/local_endpoint.hpp>
+#include <weft/net/local_message.hpp>
 #include <weft/net/socket_calls.hpp>
 #include <weft/netpoll/descriptor.hpp>
-#include <weft/os/native_fd.hpp>
 
 #include <chrono>
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
 #include <stop_token>
 #include <string_view>
 #include <system_error>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 namespace weft::inline v0::net {
-
-// Who was at the other end when the connection was made.
-struct peer_credentials {
-  int pid = 0;
-  unsigned uid = 0;
-  unsigned gid = 0;
-};
-
-// What a message was: its size in the buffer, the descriptors that came with it (each close-on-exec), and whether part
-// of either had no room and is lost.
-struct local_message {
-  std::size_t size = 0;
-  local_endpoint from;
-  std::vector<os::native_fd> descriptors;
-  bool truncated = false;
-};
-
-namespace detail {
-
-struct local_ends {
-  const char* network;
-  local_endpoint local;
-  local_endpoint remote;
-  WEFT_API failed_operation describe() const;
-};
-
-// One message out, with descriptors; of a stream perhaps a part. One message in, with at most max_descriptors.
-WEFT_API poll::io_result send_message(poll::descriptor& d, const_buffer b, const local_endpoint& to,
-                                      std::span<const int> descriptors) noexcept;
-WEFT_API poll::io_result receive_message(poll::descriptor& d, mutable_buffer b, std::size_t max_descriptors,
-                                         local_message& what) noexcept;
-WEFT_API int credentials_of(poll::descriptor& d, peer_credentials& who) noexcept;
-
-}  // namespace detail
-
-// message_calls: messages with descriptors, on every local socket. On a stream a message is what one call sends, and a
-// plain read stops before the bytes that the next descriptors came with.
-template <class H>
-class message_calls {
- public:
-  // send_message sends bytes, at least one, together with duplicates of up to 253 descriptors of this process: all of
-  // the bytes, or the count says how many. receive_message takes the next message and at most so many descriptors; the
-  // system closes those that there is no room for, and `truncated` tells.
-  void send_message(const_buffer b, std::span<const int> descriptors) {
-    io::detail::throwing(self(), "send", out(b, descriptors));
-  }
-  std::size_t send_message(const_buffer b, std::span<const int> descriptors, std::error_code& ec) noexcept {
-    return io::detail::reporting(self(), ec, out(b, descriptors));
-  }
-  void send_message(const_buffer b, std::span<const int> descriptors, const std::stop_token& stop) {
-    const sched::stop_link link(stop);
-    send_message(b, descriptors);
-  }
-  std::size_t send_message(const_buffer b, std::span<const int> descriptors, const std::stop_token& stop,
-                           std::error_code& ec) noexcept {
-    const sched::stop_link link(stop);
-    return send_message(b, descriptors, ec);
-  }
-  local_message receive_message(mutable_buffer b, std::size_t max_descriptors) {
-    local_message what;
-    io::detail::throwing(self(), "receive", in(b, max_descriptors, what));
-    return what;
-  }
-  local_message receive_message(mutable_buffer b, std::size_t max_descriptors, std::error_code& ec) noexcept {
-    local_message what;
-    io::detail::reporting(self(), ec, in(b, max_descriptors, what));
-    return what;
-  }
-  local_message receive_message(mutable_buffer b, std::size_t max_descriptors, const std::stop_token& stop) {
-    const sched::stop_link link(stop);
-    return receive_message(b, max_descriptors);
-  }
-  local_message receive_message(mutable_buffer b, std::size_t max_descriptors, const std::stop_token& stop,
-                                std::error_code& ec) noexcept {
-    const sched::stop_link link(stop);
-    return receive_message(b, max_descriptors, ec);
-  }
-
- protected:
-  message_calls() noexcept = default;
-  ~message_calls() = default;
-  message_calls(message_calls&&) noexcept = default;
-  message_calls& operator=(message_calls&&) noexcept = default;
-
- private:
-  const H& self() const noexcept { return static_cast<const H&>(*this); }
-  static auto out(const_buffer b, std::span<const int> descriptors) noexcept {
-    return [=](poll::descriptor& d) { return detail::send_message(d, b, local_endpoint(), descriptors); };
-  }
-  static auto in(mutable_buffer b, std::size_t max, local_message& what) noexcept {
-    return [=, &what](poll::descriptor& d) { return detail::receive_message(d, b, max, what); };
-  }
-};
-
-// connected_calls: the two ends of a local connection, and who is at the other.
-template <class H>
-class connected_calls {
- public:
-  peer_credentials credentials() const {
-    peer_credentials who;
-    io::detail::throwing(self(), "get credentials of", ask(who));
-    return who;
-  }
-  peer_credentials credentials(std::error_code& ec) const noexcept {
-    peer_credentials who;
-    io::detail::reporting(self(), ec, ask(who));
-    return who;
-  }
-
- protected:
-  connected_calls() noexcept = default;
-  ~connected_calls() = default;
-  connected_calls(connected_calls&&) noexcept = default;
-  connected_calls& operator=(connected_calls&&) noexcept = default;
-
- private:
-  const H& self() const noexcept { return static_cast<const H&>(*this); }
-  static auto ask(peer_credentials& who) noexcept {
-    return [&who](poll::descriptor& d) { return detail::credentials_of(d, who); };
-  }
-};
 
 // local_conn is a stream of bytes to another process, as tcp_conn is. See io/calls.hpp.
 class local_conn : public io::handle_calls<local_conn>,
@@ -190,43 +66,6 @@ class local_packet_conn : public io::handle_calls<local_packet_conn>,
   friend struct io::access;
   friend struct local_access;
   detail::local_ends name() const noexcept { return {"unixpacket", local_, remote_}; }
-
-  poll::descriptor_ptr descriptor_;
-  local_endpoint local_;
-  local_endpoint remote_;
-};
-
-// local_datagram sends and receives datagrams without a connection, or with one peer. Nothing is lost between them: a
-// sender waits while the receiver's queue is full.
-class WEFT_API local_datagram : public io::handle_calls<local_datagram>,
-                                public io::readable_calls<local_datagram>,
-                                public io::writable_calls<local_datagram>,
-                                public io::raw_calls<local_datagram>,
-                                public message_calls<local_datagram>,
-                                public socket_calls<local_datagram> {
- public:
-  local_datagram() noexcept = default;  // every call gives errc::closed
-
-  // send_to sends a datagram to a named socket; receive_message takes one and tells who sent it.
-  void send_to(const_buffer b, const local_endpoint& to);
-  std::size_t send_to(const_buffer b, const local_endpoint& to, std::error_code& ec) noexcept;
-  void send_to(const_buffer b, const local_endpoint& to, const std::stop_token& stop) {
-    const sched::stop_link link(stop);
-    send_to(b, to);
-  }
-  std::size_t send_to(const_buffer b, const local_endpoint& to, const std::stop_token& stop,
-                      std::error_code& ec) noexcept {
-    const sched::stop_link link(stop);
-    return send_to(b, to, ec);
-  }
-
-  const local_endpoint& local() const noexcept { return local_; }
-  const local_endpoint& remote() const noexcept { return remote_; }
-
- private:
-  friend struct io::access;
-  friend struct local_access;
-  detail::local_ends name() const noexcept { return {"unixgram", local_, remote_}; }
 
   poll::descriptor_ptr descriptor_;
   local_endpoint local_;
@@ -383,22 +222,8 @@ struct local_dial_options {
   return dial_local_packet(where, local_dial_options());
 }
 
-// listen_local_datagram makes a socket with a name, whose file stays; dial_local_datagram one that sends to a name, and
-// has one itself if `local` is not empty ("@": an abstract one of the system's choice).
-[[nodiscard]] WEFT_API local_datagram listen_local_datagram(std::string_view where);
-[[nodiscard]] WEFT_API local_datagram listen_local_datagram(std::string_view where, std::error_code& ec);
-[[nodiscard]] WEFT_API local_datagram dial_local_datagram(std::string_view where, std::string_view local = {});
-[[nodiscard]] WEFT_API local_datagram dial_local_datagram(std::string_view where, std::string_view local,
-                                                          std::error_code& ec);
-
-// local_pair makes two connected, unnamed sockets.
-template <class Conn>
-struct local_ends_of {
-  Conn first;
-  Conn second;
-};
+// These make two connected, unnamed sockets.
 [[nodiscard]] WEFT_API local_ends_of<local_conn> local_pair();
 [[nodiscard]] WEFT_API local_ends_of<local_packet_conn> local_packet_pair();
-[[nodiscard]] WEFT_API local_ends_of<local_datagram> local_datagram_pair();
 
 }  // namespace weft::inline v0::net

@@ -126,10 +126,19 @@ class WEFT_API udp_socket : public io::handle_calls<udp_socket>,
   }
 
   // send_segments sends one buffer as many datagrams of `segment` bytes, the last maybe shorter, cut by the system or
-  // the network card (UDP_SEGMENT, Linux 4.18; at most 64 datagrams and 64 KiB). A kernel without it refuses with
-  // std::errc::no_protocol_option.
+  // the network card (UDP_SEGMENT, Linux 4.18; at most 64 datagrams and 64 KiB); of 0, as one. A kernel without it
+  // refuses with std::errc::no_protocol_option.
   void send_segments(const_buffer b, std::uint16_t segment, const endpoint& to = endpoint());
   std::size_t send_segments(const_buffer b, std::uint16_t segment, const endpoint& to, std::error_code& ec) noexcept;
+  void send_segments(const_buffer b, std::uint16_t segment, const endpoint& to, const std::stop_token& stop) {
+    const sched::stop_link link(stop);
+    send_segments(b, segment, to);
+  }
+  std::size_t send_segments(const_buffer b, std::uint16_t segment, const endpoint& to, const std::stop_token& stop,
+                            std::error_code& ec) noexcept {
+    const sched::stop_link link(stop);
+    return send_segments(b, segment, to, ec);
+  }
 
   // set_receive_segments lets the system join datagrams of one sender (UDP_GRO, Linux 5.0); `segment` of what is
   // received tells. A kernel without it refuses with std::errc::no_protocol_option.
@@ -180,18 +189,35 @@ struct udp_options {
 
 // listen_udp makes a socket that receives at "HOST:PORT" or an endpoint: a numeric address, ":PORT" for every
 // interface, or a name, of which the first IPv4 address is taken, else the first. Port 0 lets the system choose.
-// dial_udp makes one that is connected: it sends to one peer and receives from that alone. Needs a runtime:
-// errc::no_runtime.
+// dial_udp makes one that is connected: it sends to one peer and receives from that alone. A token ends the lookup of a
+// name. Needs a runtime: errc::no_runtime.
 [[nodiscard]] WEFT_API udp_socket listen_udp(address where, const udp_options& options);
 [[nodiscard]] WEFT_API udp_socket listen_udp(address where, const udp_options& options, std::error_code& ec);
 [[nodiscard]] inline udp_socket listen_udp(address where) { return listen_udp(where, udp_options()); }
 [[nodiscard]] inline udp_socket listen_udp(address where, std::error_code& ec) {
   return listen_udp(where, udp_options(), ec);
 }
-// `local` is where it sends from; names nothing: the system chooses.
+[[nodiscard]] inline udp_socket listen_udp(address where, const std::stop_token& stop) {
+  const sched::stop_link link(stop);
+  return listen_udp(where);
+}
+[[nodiscard]] inline udp_socket listen_udp(address where, const std::stop_token& stop, std::error_code& ec) {
+  const sched::stop_link link(stop);
+  return listen_udp(where, ec);
+}
+// `local` is where it sends from, and decides which family of a name's addresses is taken; names nothing: the system
+// chooses.
 [[nodiscard]] WEFT_API udp_socket dial_udp(address where, const endpoint& local);
 [[nodiscard]] WEFT_API udp_socket dial_udp(address where, const endpoint& local, std::error_code& ec);
 [[nodiscard]] inline udp_socket dial_udp(address where) { return dial_udp(where, endpoint()); }
 [[nodiscard]] inline udp_socket dial_udp(address where, std::error_code& ec) { return dial_udp(where, endpoint(), ec); }
+[[nodiscard]] inline udp_socket dial_udp(address where, const std::stop_token& stop) {
+  const sched::stop_link link(stop);
+  return dial_udp(where);
+}
+[[nodiscard]] inline udp_socket dial_udp(address where, const std::stop_token& stop, std::error_code& ec) {
+  const sched::stop_link link(stop);
+  return dial_udp(where, ec);
+}
 
 }  // namespace weft::inline v0::net

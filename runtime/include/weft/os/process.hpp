@@ -94,7 +94,7 @@ class WEFT_API process {
     const sched::stop_link link(stop);
     return wait(ec);
   }
-  // wait_for gives up after a while: nothing then. On a plain thread it needs runtime::enter().
+  // wait_for gives up after a while: nothing then.
   template <class Rep, class Period>
   std::optional<exit_status> wait_for(std::chrono::duration<Rep, Period> time) {
     return wait_until(weft::detail::to_nanotime(time));

@@ -7,6 +7,7 @@
 namespace weft::inline v0::sched {
 
 struct alarm;  // sched/src/alarm_pool.hpp
+class scheduler;
 
 // deadline_link stops the waits that the caller begins or is in from `when` on, while the link exists, as a stop_link
 // does with a token: they end as canceled. Whoever made the link says what that means, after the link's end:
@@ -14,10 +15,12 @@ struct alarm;  // sched/src/alarm_pool.hpp
 //     { deadline_link link(when); error = call(); passed = link.passed(); }
 //     if (error == canceled && passed && !stop_requested()) error = timed_out;
 // `never` costs nothing, a time that has come needs no timer. No memory for the timer is fatal, as it is for a sleep.
-// REQUIRES: the caller has a scheduler (current_scheduler), unless `when` is never or has come.
+// REQUIRES: there is a scheduler, the caller's (current_scheduler) or the given one, whose timers serve it, unless
+// `when` is never or has come.
 class WEFT_API deadline_link : private wait_link {
  public:
   explicit deadline_link(nanotime when) noexcept;
+  deadline_link(nanotime when, scheduler* timers) noexcept;
   ~deadline_link();
 
   // passed tells whether the time has come.
