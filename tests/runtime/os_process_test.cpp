@@ -49,7 +49,17 @@ TEST(Process, TellsHowItEnded) {
     EXPECT_EQ(thrown_by([&] { child.kill(SIGTERM); }).first, std::errc::no_such_process);
     EXPECT_FALSE(has_children());
     EXPECT_EQ(thrown_by([] { os::process().wait(); }).first, weft::errc::closed);
+    EXPECT_EQ(thrown_by([] { os::process().wait_for(1ms); }).first, weft::errc::closed);
   });
+}
+
+TEST(Process, PlainThreadsWaitForOne) {
+  os::process child;
+  weft::runtime rt;
+  rt.spawn([&] { child = os::start_process({"sleep", "100"}); }).join();
+  EXPECT_EQ(child.wait_for(2ms), std::nullopt);
+  child.kill(SIGKILL);
+  EXPECT_EQ(child.wait().signal, SIGKILL);
 }
 
 TEST(Process, WhatIsWrongWithTheProgramIsSaidAtOnce) {
@@ -265,6 +275,25 @@ TEST(Signals, EverySetGetsThem) {
     EXPECT_EQ(moved.wait(), SIGUSR1);
   });
   EXPECT_TRUE(has_handler(SIGUSR1, SIG_DFL));
+}
+
+// Sent while the set was there, it is not to meet the default action, which would end this process, though the thread
+// that could take it never had a turn.
+TEST(Signals, OneThatIsNotDeliveredYetGoesWithTheSet) {
+  sigset_t it;
+  sigset_t before;
+  sigemptyset(&it);
+  sigaddset(&it, SIGUSR1);
+  pthread_sigmask(SIG_BLOCK, &it, &before);
+  on_fibers([] {
+    os::signal_set set{SIGUSR1};
+    ::kill(::getpid(), SIGUSR1);
+    EXPECT_EQ(set.try_wait(), 0);
+  });
+  sigset_t pending;
+  sigpending(&pending);
+  EXPECT_EQ(sigismember(&pending, SIGUSR1), 0);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 // One that comes again before it was taken counts once; one that comes after is not lost.

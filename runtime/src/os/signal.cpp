@@ -14,6 +14,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <ctime>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -59,11 +60,27 @@ bool can_be_waited_for(int signal) noexcept {
   return true;
 }
 
+// discard_pending takes what has been sent to the process, or this thread, and is not delivered yet: it belongs to the
+// sets, and would meet what the process did before them, its end perhaps.
+void discard_pending(int signal) noexcept {
+  sigset_t it;
+  sigset_t before;
+  sigemptyset(&it);
+  sigaddset(&it, signal);
+  pthread_sigmask(SIG_BLOCK, &it, &before);
+  constexpr timespec at_once{};
+  while (sys_call(::sigtimedwait, &it, static_cast<siginfo_t*>(nullptr), &at_once) > 0) {
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
 void restore_locked(std::uint64_t signals) noexcept {
   for (int n = 1; n <= most_signals; ++n) {
     if ((signals & bit_of(n)) == 0) continue;
     const auto i = static_cast<std::size_t>(n - 1);
-    if (--users[i] == 0) ::sigaction(n, &replaced[i], nullptr);
+    if (--users[i] != 0) continue;
+    discard_pending(n);
+    ::sigaction(n, &replaced[i], nullptr);
   }
 }
 

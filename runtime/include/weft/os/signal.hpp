@@ -32,7 +32,7 @@ struct signal_name {
 // say) they don't do. Every set that names a signal gets it. A signal that comes again before it was taken counts once.
 //
 // It installs a handler for each of its signals, and puts back what was there before when the last set that names a
-// signal has gone. The threads of a runtime block signals that are sent to the process, so another thread, as a rule
+// signal has gone; what was sent before that and not taken is dropped. The threads of a runtime block signals that are sent to the process, so another thread, as a rule
 // the first, has to have them open. Executed programs start without the handlers. Up to 64 sets may exist.
 // Deadlines and close: io/calls.hpp. Any fiber or thread may wait; each signal goes to one of them.
 class WEFT_API signal_set : public io::handle_calls<signal_set>, public io::readable_calls<signal_set> {
