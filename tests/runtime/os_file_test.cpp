@@ -84,6 +84,9 @@ TEST(OsFile, ReadsAndWritesAtPlacesOfTheirOwn) {
     for (std::size_t i = 0; i < all.size(); ++i) ASSERT_EQ(all[i], static_cast<char>('a' + i / 1000)) << i;
     f.resize(10);
     EXPECT_EQ(content_of(f), std::string(10, 'a'));
+    std::array<char, 10> buffer;
+    EXPECT_EQ(f.read_at(buffer, 4), 6u);
+    EXPECT_EQ(f.read_at(buffer, 10), 0u);
     f.sync();
     f.sync_data();
   });
@@ -106,7 +109,10 @@ TEST(OsFile, OptionsSayHowItIsOpened) {
     os::open_options append;
     append.access = os::file_access_mode::write;
     append.append = true;
-    os::open_file(dir / "a", append).write(" two");
+    os::file appending = os::open_file(dir / "a", append);
+    appending.write(" two");
+    appending.write_at("x", 0, ec);
+    EXPECT_EQ(ec, std::errc::invalid_argument);
     os::file f = os::open_file(dir / "a");
     EXPECT_EQ(content_of(f), "one two");
     EXPECT_TRUE(::fcntl(f.native_handle(), F_GETFD) & FD_CLOEXEC);

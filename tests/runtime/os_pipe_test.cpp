@@ -1,6 +1,7 @@
 // Pipes, and descriptors that somebody else made.
 #include "tcp_pair.hpp"
 
+#include <support/poll_seam.hpp>
 #include <weft/weft.hpp>
 
 #include <fcntl.h>
@@ -200,9 +201,10 @@ TEST(Native, WhatCannotBePolledStaysTheCallers) {
 TEST(Native, ReleaseGivesBackANumberThatBlocksAsBefore) {
   on_fibers([] {
     int fds[2];
-    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
     native_conn conn = from_native(fds[0]);
     EXPECT_FALSE(blocks(fds[0]));
+    EXPECT_EQ(::fcntl(fds[0], F_GETFD), FD_CLOEXEC);
     std::error_code ec;
     std::atomic<bool> began{false};
     auto reader = weft::spawn([&] {
@@ -215,6 +217,7 @@ TEST(Native, ReleaseGivesBackANumberThatBlocksAsBefore) {
     reader.join();
     EXPECT_EQ(ec, weft::errc::closed);
     EXPECT_TRUE(blocks(fds[0]));
+    EXPECT_EQ(::fcntl(fds[0], F_GETFD), 0);
     EXPECT_EQ(conn.release(), -1);
     EXPECT_FALSE(conn.is_open());
     ::close(fds[0]);
@@ -316,8 +319,16 @@ TEST(Native, ATerminalGivesLinesAndHangsUp) {
     EXPECT_EQ(reader.join(), 7u);
     EXPECT_EQ(std::string_view(buffer.data(), 7), "a line\n");
     auto hung_up = weft::spawn([&] { return slave.read_some(buffer, ec); });
+    std::error_code closed;
+    auto parked = weft::spawn([&] {
+      std::array<char, 100> echo;
+      while (!closed) master.read_some(echo, closed);
+    });
+    weft::testing::TEST_await_parked(*weft::io::access::descriptor(master), weft::poll::mode::read);
     master.close();
     EXPECT_EQ(hung_up.join(), 0u);
+    parked.join();
+    EXPECT_EQ(closed, weft::errc::closed);
   });
   if (!there) GTEST_SKIP() << "no pseudo-terminals here";
 }

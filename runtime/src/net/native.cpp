@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <string>
@@ -19,9 +20,10 @@ namespace weft::inline v0::net {
 using sched::sys_call;
 
 struct native_access {
-  static void remember(native_conn& c, int fd, bool was_blocking) noexcept {
+  static void remember(native_conn& c, int fd, int file_flags, int number_flags) noexcept {
     c.number_ = fd;
-    c.was_blocking_ = was_blocking;
+    c.file_flags_ = file_flags;
+    c.number_flags_ = number_flags;
   }
 };
 
@@ -33,6 +35,16 @@ poll::kind kind_of(int fd) noexcept {
   socklen_t size = sizeof type;
   if (sys_call(::getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0) return poll::kind::other;
   return type == SOCK_STREAM ? poll::kind::stream : poll::kind::datagram;
+}
+
+// change sets the flags in which `wanted` differs from `present`; 0 or an errno value.
+int change(int fd, int command, int present, int wanted) noexcept {
+  return present == wanted ? 0 : static_cast<int>(-sys_call(::fcntl, fd, command, wanted));
+}
+
+void give_back(int fd, int file_flags, int number_flags) noexcept {
+  static_cast<void>(change(fd, F_SETFL, file_flags | O_NONBLOCK, file_flags));
+  static_cast<void>(change(fd, F_SETFD, number_flags | FD_CLOEXEC, number_flags));
 }
 
 }  // namespace
@@ -48,20 +60,24 @@ native_conn from_native(int fd, std::error_code& ec) noexcept {
     ec = errc::no_runtime;
     return conn;
   }
-  const long flags = sys_call(::fcntl, fd, F_GETFL);
-  const bool blocks = flags >= 0 && (flags & O_NONBLOCK) == 0;
-  long r = flags;
-  if (blocks) r = sys_call(::fcntl, fd, F_SETFL, static_cast<int>(flags | O_NONBLOCK));
-  int error = r < 0 ? static_cast<int>(-r) : int{poll::ok};
-  if (error == poll::ok) {
+  const long r = sys_call(::fcntl, fd, F_GETFL);
+  const long on_number = sys_call(::fcntl, fd, F_GETFD);
+  if (r < 0 || on_number < 0) {
+    ec = to_error_code(static_cast<int>(-std::min(r, on_number)));
+    return conn;
+  }
+  const int file_flags = static_cast<int>(r);
+  const int number_flags = static_cast<int>(on_number);
+  int error = change(fd, F_SETFL, file_flags, file_flags | O_NONBLOCK);
+  if (error == 0) error = change(fd, F_SETFD, number_flags, number_flags | FD_CLOEXEC);
+  if (error == 0) {
     poll::descriptor_ptr d = poll::descriptor::open(std::move(poller), fd, kind_of(fd), error);
     if (d != nullptr) {
       io::access::give(conn, std::move(d));
-      native_access::remember(conn, fd, blocks);
-    } else if (blocks) {
-      sys_call(::fcntl, fd, F_SETFL, static_cast<int>(flags));
+      native_access::remember(conn, fd, file_flags, number_flags);
     }
   }
+  if (error != 0) give_back(fd, file_flags, number_flags);
   ec = error == EPERM ? std::error_code(errc::not_pollable) : to_error_code(error);
   return conn;
 }
@@ -79,10 +95,7 @@ native_conn from_native(int fd) {
 
 int native_conn::release() noexcept {
   const int fd = io::handle_calls<native_conn>::release();
-  if (fd >= 0 && was_blocking_) {
-    const long flags = sys_call(::fcntl, fd, F_GETFL);
-    if (flags >= 0) sys_call(::fcntl, fd, F_SETFL, static_cast<int>(flags & ~O_NONBLOCK));
-  }
+  if (fd >= 0) give_back(fd, file_flags_, number_flags_);
   return fd;
 }
 

@@ -20,7 +20,10 @@ using poll::mode;
 using sched::sys_call;
 
 struct file_access {
-  static void set_path(file& f, std::string_view path) { f.path_ = std::make_shared<const std::string>(path); }
+  static void remember(file& f, std::string_view path, const open_options& options) {
+    f.path_ = std::make_shared<const std::string>(path);
+    f.appends_ = options.append;
+  }
 };
 
 namespace {
@@ -50,16 +53,26 @@ int done(poll::descriptor& d, Call call) noexcept {
 
 auto read_from(mutable_buffer b, offset at) noexcept {
   return [=](poll::descriptor& d) {
-    const std::size_t size = std::min(b.size(), largest_transfer);
-    const auto r = shared(d, mode::read, [=](int fd) noexcept { return sys_call(::pread, fd, b.data(), size, at); });
-    return io_result{static_cast<std::size_t>(r.value), r.error};
+    std::size_t count = 0;
+    const auto r = shared(d, mode::read, [&](int fd) noexcept -> long {
+      while (count < b.size()) {
+        const std::size_t size = std::min(b.size() - count, largest_transfer);
+        void* const to = static_cast<char*>(b.data()) + count;
+        const long n = sys_call(::pread, fd, to, size, at + static_cast<offset>(count));
+        if (n <= 0) return n;
+        count += static_cast<std::size_t>(n);
+      }
+      return 0;
+    });
+    return io_result{count, r.error};
   };
 }
 
 // All in one call, which pins the descriptor: the handle may go between two system calls.
-auto write_to(const_buffer b, offset at) noexcept {
+auto write_to(const_buffer b, offset at, bool appends) noexcept {
   return [=](poll::descriptor& d) {
     std::size_t count = 0;
+    if (appends) return io_result{0, EINVAL};
     const auto r = shared(d, mode::write, [&](int fd) noexcept -> long {
       do {
         const void* const from = static_cast<const char*>(b.data()) + count;
@@ -146,9 +159,9 @@ std::size_t file::read_at(mutable_buffer b, offset at, const std::stop_token& st
   return read_at(b, at, ec);
 }
 
-void file::write_at(const_buffer b, offset at) { io::detail::throwing(*this, "write", write_to(b, at)); }
+void file::write_at(const_buffer b, offset at) { io::detail::throwing(*this, "write", write_to(b, at, appends_)); }
 std::size_t file::write_at(const_buffer b, offset at, std::error_code& ec) noexcept {
-  return io::detail::reporting(*this, ec, write_to(b, at));
+  return io::detail::reporting(*this, ec, write_to(b, at, appends_));
 }
 void file::write_at(const_buffer b, offset at, const std::stop_token& stop) {
   const sched::stop_link link(stop);
@@ -196,7 +209,7 @@ file open_file(std::string_view path, const open_options& options, std::error_co
     ec = poller == nullptr ? std::error_code(errc::no_runtime) : std::make_error_code(std::errc::invalid_argument);
     return f;
   }
-  file_access::set_path(f, path);
+  file_access::remember(f, path, options);
   const int flags = flags_of(options);
   long fd;
   {

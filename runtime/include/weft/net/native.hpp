@@ -28,8 +28,8 @@ class WEFT_API native_conn : public io::handle_calls<native_conn>,
  public:
   native_conn() noexcept = default;  // every call gives errc::closed
 
-  // release closes the handle but gives the number back to the caller; -1 if it was closed before. If from_native made
-  // it non-blocking, it blocks again.
+  // release closes the handle but gives the number back to the caller, as it was: blocking, inherited by executed
+  // programs; -1 if the handle was closed before.
   [[nodiscard]] int release() noexcept;
 
  private:
@@ -40,12 +40,13 @@ class WEFT_API native_conn : public io::handle_calls<native_conn>,
 
   poll::descriptor_ptr descriptor_;
   int number_ = -1;
-  bool was_blocking_ = false;
+  int file_flags_ = 0;    // as they were: of the open file, O_NONBLOCK among them
+  int number_flags_ = 0;  // of the number, FD_CLOEXEC
 };
 
-// from_native takes over a descriptor's number and closes it with the handle. It is made non-blocking; that is a
-// property of the open file, which duplicates and other processes may share (a terminal's, for one), and outlives
-// close: release puts it back, close does not. What the system cannot wait for, such as a regular file, is refused with
+// from_native takes over a descriptor's number and closes it with the handle. It is made close-on-exec and
+// non-blocking; the latter is a property of the open file, which duplicates and other processes may share (a terminal's,
+// for one), and outlives close: release puts it back, close does not. What the system cannot wait for, such as a regular file, is refused with
 // errc::not_pollable; the number is still the caller's then, as after any failure. A socket has been connected, or its
 // connect was issued. Needs a runtime: errc::no_runtime.
 [[nodiscard]] WEFT_API native_conn from_native(int fd);

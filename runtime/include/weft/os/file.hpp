@@ -37,7 +37,8 @@ class WEFT_API file : public io::handle_calls<file>, public io::reader_calls<fil
   file() noexcept = default;  // every call gives errc::closed
 
   // read_at and write_at move bytes at a place of their own and leave the position alone; any number at once. read_at
-  // gives what is there, 0 at the end; write_at writes everything. On a file opened to append, write_at appends too.
+  // fills the buffer, fewer bytes mean the file's end; write_at writes everything. A file opened to append has no places
+  // to write at: std::errc::invalid_argument.
   std::size_t read_at(mutable_buffer b, offset at);
   std::size_t read_at(mutable_buffer b, offset at, std::error_code& ec) noexcept;
   std::size_t read_at(mutable_buffer b, offset at, const std::stop_token& stop);
@@ -75,6 +76,7 @@ class WEFT_API file : public io::handle_calls<file>, public io::reader_calls<fil
 
   poll::descriptor_ptr descriptor_;
   std::shared_ptr<const std::string> path_;
+  bool appends_ = false;
 };
 
 enum class file_access_mode : std::uint8_t { read, write, read_write };
@@ -91,7 +93,7 @@ struct open_options {
 };
 
 // open_file opens a file, to read unless the options say otherwise. Blocks its thread while others go on: a FIFO waits
-// for nobody, but a file server may. Executed programs don't inherit it. Needs a runtime: errc::no_runtime.
+// for nobody (without a reader, opening it to write fails), but a file server may. Executed programs don't inherit it. Needs a runtime: errc::no_runtime.
 [[nodiscard]] WEFT_API file open_file(std::string_view path);
 [[nodiscard]] WEFT_API file open_file(std::string_view path, std::error_code& ec);
 [[nodiscard]] WEFT_API file open_file(std::string_view path, const open_options& options);
