@@ -1,7 +1,7 @@
 // A load for echo servers: many connections, each byte verified, latencies that leave nothing out.
 #include "support/flags.hpp"
 #include "support/histogram.hpp"
-#include "support/stop_signals.hpp"
+#include "support/on_stop.hpp"
 
 #include <weft/weft.hpp>
 
@@ -289,9 +289,9 @@ void show_table(const tally& all, const settings& s, double seconds, double serv
   row("errors", "%12llu", static_cast<unsigned long long>(all.errors));
 }
 
-int load(const settings& s, support::stop_signals& signals) {
+int load(const settings& s) {
   tally all;
-  const auto stop = signals.on_stop([&all] { all.stop = true; });
+  const support::on_stop stop([&all] { all.stop = true; });
   std::deque<client> clients;
   for (unsigned i = 0; i < s.connections; ++i) clients.push_back(client{all, s, i});
   connect_all(clients, all);
@@ -367,6 +367,5 @@ int main(int argc, char** argv) {
   if (!read_sizes(s)) flags.fail("bad value for --size: " + s.size);
   support::raise_descriptor_limit();
 
-  support::stop_signals signals;
-  return support::report_errors("echo_load", [&] { return weft::run([&] { return load(s, signals); }, options); });
+  return support::report_errors("echo_load", [&] { return weft::run([&] { return load(s); }, options); });
 }

@@ -1,6 +1,6 @@
 // An echo server: each connection is a fiber that reads and writes as if nobody else were there.
 #include "support/flags.hpp"
-#include "support/stop_signals.hpp"
+#include "support/on_stop.hpp"
 
 #include <weft/weft.hpp>
 
@@ -31,21 +31,21 @@ void report(const std::error_code& error) {
   std::fprintf(stderr, "echo_server: accept: %s\n", error.message().c_str());
 }
 
-void serve_tcp(const std::string& address, support::stop_signals& signals) {
+void serve_tcp(const std::string& address) {
   weft::net::serve_options reports;
   reports.on_accept_error = report;
   // A connection that breaks is its client's business: no on_connection_error.
   weft::net::server server(weft::net::listen_tcp(address), reports);
-  const auto stop = signals.on_stop([&server] { server.close(); });
+  const support::on_stop stop([&server] { server.close(); });
   say_listening(server.local_endpoint().to_string());
   server.serve(echo<weft::net::tcp_conn>);
   server.drain(std::chrono::milliseconds(500));
 }
 
 // The accept loop by hand.
-void serve_local(const std::string& path, support::stop_signals& signals) {
+void serve_local(const std::string& path) {
   weft::net::local_listener listener = weft::net::listen_local(path);
-  const auto stop = signals.on_stop([&listener] {
+  const support::on_stop stop([&listener] {
     std::error_code ignored;
     listener.close(ignored);
   });
@@ -82,15 +82,14 @@ int main(int argc, char** argv) {
       .parse(argc, argv);
   support::raise_descriptor_limit();
 
-  support::stop_signals signals;
   return support::report_errors("echo_server", [&] {
     return weft::run(
         [&] {
           constexpr std::string_view local = "unix:";
           if (address.starts_with(local)) {
-            serve_local(address.substr(local.size()), signals);
+            serve_local(address.substr(local.size()));
           } else {
-            serve_tcp(address, signals);
+            serve_tcp(address);
           }
         },
         options);

@@ -1,10 +1,11 @@
 // An application that has a main loop and threads of its own, and runs fibers beside them. The model belongs to the
 // main thread, as in a program with windows; fibers serve the network; plain threads use both.
 #include "support/flags.hpp"
-#include "support/stop_signals.hpp"
+#include "support/on_stop.hpp"
 
 #include <weft/weft.hpp>
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <cstdio>
@@ -85,26 +86,23 @@ void serve_client(application& app, weft::net::tcp_conn conn) {
 
 // A plain thread: inside enter() it dials as a fiber does, and its reads block the thread.
 void run_client(weft::runtime& fibers, const weft::net::endpoint& server, unsigned requests,
-                const support::stop_signals& signals) {
+                const std::atomic<bool>& stopped) {
   const auto inside = fibers.enter();
   weft::net::tcp_conn conn = weft::net::dial_tcp(server);
-  for (std::uint64_t number = 1; number <= requests && !signals.stopped(); ++number) {
+  for (std::uint64_t number = 1; number <= requests && !stopped; ++number) {
     conn.write(weft::const_buffer(&number, sizeof number));
     std::uint64_t sum = 0;
     if (conn.read_full(weft::mutable_buffer(&sum, sizeof sum)) != sizeof sum) return;
   }
 }
 
-int run_application(unsigned clients, unsigned requests, const weft::runtime_options& options) {
-  support::stop_signals signals;
-  application app;
-  weft::runtime fibers(options);
-
-  weft::net::tcp_listener listener = [&] {
-    const auto inside = fibers.enter();
-    return weft::net::listen_tcp("127.0.0.1:0");
-  }();
-  auto server = fibers.spawn(
+// Runs the server and its clients beside the main loop, until all clients have ended.
+void run_beside(application& app, weft::runtime& fibers, unsigned clients, unsigned requests,
+                std::atomic<bool>& stopped) {
+  const auto inside = fibers.enter();
+  const support::on_stop stop([&stopped] { stopped = true; });
+  weft::net::tcp_listener listener = weft::net::listen_tcp("127.0.0.1:0");
+  auto server = weft::spawn(
       [&] { weft::net::serve(listener, [&app](weft::net::tcp_conn conn) { serve_client(app, std::move(conn)); }); });
 
   weft::wait_group working;
@@ -113,7 +111,7 @@ int run_application(unsigned clients, unsigned requests, const weft::runtime_opt
     working.add();
     threads.emplace_back([&] {
       try {
-        run_client(fibers, listener.local_endpoint(), requests, signals);
+        run_client(fibers, listener.local_endpoint(), requests, stopped);
       } catch (const std::system_error& error) {
         std::fprintf(stderr, "embed: client: %s\n", error.what());
       }
@@ -121,7 +119,7 @@ int run_application(unsigned clients, unsigned requests, const weft::runtime_opt
     });
   }
   // A fiber waits for the plain threads, and then tells the main loop.
-  auto watcher = fibers.spawn([&] {
+  auto watcher = weft::spawn([&] {
     working.wait();
     app.loop.quit();
   });
@@ -132,6 +130,13 @@ int run_application(unsigned clients, unsigned requests, const weft::runtime_opt
   watcher.join();
   listener.close();
   server.join();
+}
+
+int run_application(unsigned clients, unsigned requests, const weft::runtime_options& options) {
+  application app;
+  std::atomic<bool> stopped{false};
+  weft::runtime fibers(options);
+  run_beside(app, fibers, clients, requests, stopped);
   fibers.stop();
 
   const std::scoped_lock lock(app.mutex);
@@ -139,7 +144,7 @@ int run_application(unsigned clients, unsigned requests, const weft::runtime_opt
   const std::uint64_t expected = std::uint64_t{clients} * requests * (requests + 1) / 2;
   std::printf("sum %llu, expected %llu\n", static_cast<unsigned long long>(app.sum),
               static_cast<unsigned long long>(expected));
-  return app.sum == expected || signals.stopped() ? 0 : 1;
+  return app.sum == expected || stopped ? 0 : 1;
 }
 
 }  // namespace

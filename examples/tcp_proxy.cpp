@@ -1,7 +1,7 @@
 // A TCP proxy: two fibers a connection, one for each direction. The end of one direction is passed on and leaves the
 // other alone (half-close).
 #include "support/flags.hpp"
-#include "support/stop_signals.hpp"
+#include "support/on_stop.hpp"
 
 #include <weft/weft.hpp>
 
@@ -52,12 +52,11 @@ int main(int argc, char** argv) {
       .parse(argc, argv);
   support::raise_descriptor_limit();
 
-  support::stop_signals signals;
   return support::report_errors("tcp_proxy", [&] {
     return weft::run(
         [&] {
           weft::net::tcp_listener listener = weft::net::listen_tcp(address);
-          const auto stop = signals.on_stop([&listener] {
+          const support::on_stop stop([&listener] {
             std::error_code ignored;
             listener.close(ignored);
           });

@@ -35,13 +35,13 @@ start_server() {
   fail "does not listen: $* ($(cat "$err"))"
 }
 
-# wait_for_signals PID: waits until the program has blocked SIGINT to wait for it. Before, it would be lost: a shell that is
-# not interactive starts its background programs with SIGINT ignored.
+# wait_for_signals PID: waits until the program catches SIGINT. Before, it would be lost: a shell that is not
+# interactive starts its background programs with SIGINT ignored.
 wait_for_signals() {
-  local blocked
+  local caught
   for _ in $(seq 400); do
-    blocked=$(sed -n 's/^SigBlk:[^0-9a-f]*//p' "/proc/$1/status" 2>/dev/null)
-    [ -n "$blocked" ] && [ $((0x$blocked & 2)) -ne 0 ] && return
+    caught=$(sed -n 's/^SigCgt:[^0-9a-f]*//p' "/proc/$1/status" 2>/dev/null)
+    [ -n "$caught" ] && [ $((0x$caught & 2)) -ne 0 ] && return
     sleep 0.05
   done
   fail "doesn't wait for signals"

@@ -34,8 +34,23 @@ test_an_absent_target_loses_datagrams_only() {
   stop_server "$server_pid"
 }
 
+test_a_client_too_many_is_left_out_until_another_has_gone() {
+  start_echo
+  start_server "$bin/udp_forwarder" --listen 127.0.0.1:0 --to "127.0.0.1:$echo_port" --clients 1 --idle 2
+  [ "$(answers_of "$server_address" first)" = "echo_first" ] || fail "the first client"
+  [ -z "$(answers_of "$server_address" second)" ] || fail "a second client was served"
+  local i
+  for i in $(seq 20); do
+    [ "$(answers_of "$server_address" third)" = "echo_third" ] && break
+  done
+  [ "$i" -lt 20 ] || fail "the first client was never forgotten"
+  stop_server "$server_pid"
+}
+
 test_bad_addresses_are_named() {
   expect_error 1 'udp_forwarder: listen udp "here": the port is missing' "$bin/udp_forwarder" --listen here
+  expect_error 1 'udp_forwarder: dial udp "there": the port is missing' \
+    "$bin/udp_forwarder" --listen 127.0.0.1:0 --to there
 }
 
 run_tests
