@@ -54,7 +54,7 @@ template <class Side>
 void one_round(Side& side, const char* name) {
   static steady_clock::time_point earlier = steady_clock::now() + hours(1000);  // ever earlier, in later rounds too
   steady_clock::time_point later = earlier + hours(1000);
-  volatile steady_clock::rep sink = 0;
+  [[maybe_unused]] volatile steady_clock::rep sink = 0;
   const double clock = each([&](std::size_t) { sink = steady_clock::now().time_since_epoch().count(); });
   const auto sample = [&](const char* subject, double ns) { bench::sample(subject, "CPU ns", name, ns); };
   sample("deadline, moved later by a delay", each([&](std::size_t i) { side.set(i, hours(2000)); }) - clock);
