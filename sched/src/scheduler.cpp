@@ -13,6 +13,8 @@
 #include <new>
 #include <utility>
 
+#include <sched.h>
+
 namespace weft::inline v0::sched {
 
 void global_queue::push(fiber* f) noexcept { push(&f, 1); }
@@ -162,6 +164,7 @@ void destroy_scheduler(scheduler* s) noexcept {
   if (w != nullptr && w->home == s) fatal("a scheduler is destroyed by one of its own fibers");
   if (s->live() != 0) fatal("a scheduler with %llu live fibers is destroyed", static_cast<unsigned long long>(s->live()));
   s->shut_down();
+  while (s->visitors.load(std::memory_order_acquire) != 0) ::sched_yield();
   bool handles;
   {
     std::lock_guard guard(s->handles_lock);

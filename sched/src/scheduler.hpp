@@ -130,6 +130,14 @@ class scheduler {
   timer_heap shared_timers;  // of plain threads and blocking regions
   stack_pool* stacks = nullptr;  // of the default size
 
+  // The visitors count
+  // States     threads that are not running a fiber of ours, between making one runnable and being through with us
+  // Invariants I1 that fiber may run, end, and be the last: the scheduler is freed only when there are none
+  // Orderings  O1 raised before the fiber is pushed, under the global queue's lock: whoever knows that it has ended sees
+  //               it. Lowered with release, read with acquire by whoever frees.
+  // Not here   our own workers, which are joined
+  std::atomic<std::uint32_t> visitors{0};
+
   // The sleep in the poller
   // poller_asleep  somebody is in a netpoll with a delay, or about to be
   // poll_until     when that netpoll will end by itself; `never` while nobody polls or it has no end

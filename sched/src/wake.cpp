@@ -27,14 +27,16 @@ void scheduler::push_next(processor* p, fiber* f) noexcept {
 void scheduler::make_runnable(fiber* f, place where) noexcept {
   worker* w = current_worker();
   if (w == nullptr || w->home != this || w->p == nullptr) {
+    visitors.fetch_add(1, std::memory_order_relaxed);  // O1
     global.push(f);
-  } else if (where == place::next && w->current != nullptr) {
-    // No wake for a single hand-over: the caller is about to park, as a rule, and its processor then goes straight to f;
-    // another worker would come too late. If it does not park, the monitor finds f within a tick.
-    return push_next(w->p, f);
-  } else {
-    push_tail(w->p, f);
+    wake_for_work();
+    visitors.fetch_sub(1, std::memory_order_release);  // O1
+    return;
   }
+  // No wake for a single hand-over: the caller is about to park, as a rule, and its processor then goes straight to f;
+  // another worker would come too late. If it does not park, the monitor finds f within a tick.
+  if (where == place::next && w->current != nullptr) return push_next(w->p, f);
+  push_tail(w->p, f);
   wake_for_work();
 }
 
