@@ -3,6 +3,8 @@
 // The only place for Boost.Context and for the sanitizers' fiber hooks.
 #pragma once
 
+#include "sanitizers.hpp"
+
 #include <boost/context/detail/fcontext.hpp>
 
 #include <cstddef>
@@ -10,21 +12,6 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-#endif
-
-#if defined(__SANITIZE_ADDRESS__)
-#define WEFT_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WEFT_ASAN 1
-#endif
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define WEFT_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define WEFT_TSAN 1
-#endif
 #endif
 
 #if defined(WEFT_ASAN)

@@ -31,7 +31,7 @@ weft::runtime_stats on_fibers(Body&& body, const weft::runtime_options& options 
   rt.stop();
   const weft::runtime_stats stats = rt.stats();
   EXPECT_EQ(stats.live, 0u);
-  EXPECT_EQ(open_descriptors(), descriptors_before);
+  EXPECT_TRUE(eventually([&] { return open_descriptors() == descriptors_before; })) << open_descriptors();
   // Fewer, if threads joined before were still listed.
   EXPECT_TRUE(eventually([&] { return threads() <= threads_before; })) << threads() << " threads";
   return stats;
