@@ -1,9 +1,14 @@
 #include <weft/sched/deadline_link.hpp>
 
 #include "alarm_pool.hpp"
+#include "current.hpp"
 #include "scheduler.hpp"
+#include "thread_record.hpp"
 
 #include <weft/sched/fatal.hpp>
+
+#include <algorithm>
+#include <utility>
 
 #include <sched.h>
 
@@ -24,7 +29,12 @@ deadline_link::deadline_link(nanotime when, scheduler* timers) noexcept {
     fire();
     return;
   }
-  if (timers == nullptr) fatal("a deadline_link without a scheduler");
+  if (timers == nullptr) {
+    thread_ = current_record();
+    when_ = when;
+    outer_ = std::exchange(thread_->timed, this);
+    return;
+  }
   alarm_ = timers->alarms.take();
   if (alarm_ != nullptr) {
     alarm_->home = timers;
@@ -44,7 +54,22 @@ deadline_link::~deadline_link() {
     }
     alarm_->home->alarms.give(alarm_);
   }
+  if (thread_ != nullptr) thread_->timed = outer_;
   detach();
+}
+
+nanotime deadline_link::first_due(const thread_record& r) noexcept {
+  nanotime first = never;
+  for (const deadline_link* l = r.timed; l != nullptr; l = l->outer_) {
+    if (!l->fired()) first = std::min(first, l->when_);
+  }
+  return first;
+}
+
+void deadline_link::let_pass(const thread_record& r) noexcept {
+  for (deadline_link* l = r.timed; l != nullptr; l = l->outer_) {
+    if (!l->fired() && l->when_ <= now()) l->fire();
+  }
 }
 
 }  // namespace weft::inline v0::sched

@@ -60,14 +60,6 @@ fiber* take_global(scheduler& s, processor* p, std::size_t most) noexcept {
   return counted(p, batch[0]);
 }
 
-std::uint32_t next_random(processor* p) noexcept {
-  std::uint32_t x = p->random;  // xorshift; never 0
-  x ^= x << 13;
-  x ^= x >> 17;
-  x ^= x << 5;
-  return p->random = x;
-}
-
 fiber* steal(worker* w) noexcept {
   scheduler& s = *w->home;
   processor* p = w->p;
@@ -75,7 +67,7 @@ fiber* steal(worker* w) noexcept {
   constexpr int passes = 4;
   for (int pass = 0; pass < passes; ++pass) {
     const bool last_pass = pass == passes - 1;
-    std::size_t start = next_random(p) % count;
+    std::size_t start = p->chance.roll() % count;
     for (std::size_t i = 0; i < count; ++i) {
       processor* victim = s.processors[(start + i) % count].get();
       if (victim == p) continue;

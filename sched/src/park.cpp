@@ -5,6 +5,8 @@
 #include "thread_record.hpp"
 #include "worker.hpp"
 
+#include <weft/sched/random.hpp>
+
 #include <atomic>
 #include <exception>
 #include <utility>
@@ -53,6 +55,12 @@ void ready(waiter x) noexcept {
   if (x.is_thread()) return ready_thread(x.as_thread());
   fiber* f = x.as_fiber();
   f->home->make_runnable(f, scheduler::place::next);
+}
+
+std::uint32_t random_below(std::uint32_t n) noexcept {
+  worker* w = current_worker();
+  dice& d = w != nullptr && w->p != nullptr ? w->p->chance : current_record()->chance;
+  return static_cast<std::uint32_t>((std::uint64_t{d.roll()} * n) >> 32);
 }
 
 bool on_worker() noexcept { return current_worker() != nullptr; }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "control_block.hpp"
+#include "dice.hpp"
 #include "run_queue.hpp"
 #include "stack_pool.hpp"
 #include "timer_heap.hpp"
@@ -48,7 +49,7 @@ struct alignas(128) processor {
   std::uint32_t budget = service_budget;
   std::uint32_t next_row = 0;
   std::uint32_t polls_skipped = 0;
-  std::uint32_t random = 0;
+  dice chance;
   std::uint64_t next_id = 0;
   std::uint64_t last_id = 0;
   stack_cache stacks;

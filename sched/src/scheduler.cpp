@@ -86,7 +86,7 @@ int scheduler::start() noexcept {
   stacks = pool_for(options.stack_size);
   if (stacks == nullptr) return ENOMEM;
   for (auto it = processors.rbegin(); it != processors.rend(); ++it) {
-    (*it)->random = (*it)->index * 2654435761u + 1;
+    (*it)->chance = dice((*it)->index * 2654435761u + 1);
     idle_processors_.push_back(it->get());
     idle.processor_released();
   }

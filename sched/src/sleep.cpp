@@ -6,9 +6,12 @@
 #include "thread_record.hpp"
 #include "worker.hpp"
 
+#include <weft/sched/deadline_link.hpp>
 #include <weft/sched/fatal.hpp>
 #include <weft/sched/fiber.hpp>
 #include <weft/sched/timer.hpp>
+
+#include <algorithm>
 
 namespace weft::inline v0::sched {
 
@@ -44,8 +47,9 @@ cancel_site wake_sleeper{[](cancel_site&, waiter w) noexcept { ready(w); }};
 bool sleep_thread(thread_record* self, nanotime when) noexcept {
   while (now() < when) {
     if (!announce(wake_sleeper)) return false;
-    nap(self, when);
+    nap(self, std::min(when, deadline_link::first_due(*self)));
     withdraw();
+    deadline_link::let_pass(*self);
     if (stop_requested() && now() < when) return false;
   }
   return true;

@@ -1,10 +1,13 @@
 #include "thread_record.hpp"
 
 #include "futex.hpp"
+#include "sanitizers.hpp"
 
+#include <weft/sched/deadline_link.hpp>
 #include <weft/sched/fatal.hpp>
 #include <weft/sched/spin_lock.hpp>
 
+#include <algorithm>
 #include <mutex>
 #include <new>
 
@@ -41,14 +44,31 @@ void park_thread(thread_record* r, const commit& c, stop_word<>& stops, const st
   if (!c.run(waiter(r), c.object, c.word)) return;
   // As arrived() does for a fiber.
   if (stops.announced() && stops.missed(everybody) != nullptr) cancel_announced(stops, everybody);
-  nap(r);
+  while (!nap(r, deadline_link::first_due(*r))) deadline_link::let_pass(*r);
 }
 
-void nap(thread_record* r, nanotime until) noexcept {
+namespace {
+
+#if defined(WEFT_TSAN)
+// ThreadSanitizer keeps a signal back until its thread calls something that it knows, which a futex is not: a thread that
+// sleeps here, as the first one in run() does, would never hear of it.
+void sleep_on(const std::atomic<std::uint32_t>& token, nanotime until) noexcept {
+  constexpr nanotime longest = 10'000'000;
+  futex_wait(token, 0, std::min(until, after(longest)));
+  sys_call(::usleep, 0u);
+}
+#else
+void sleep_on(const std::atomic<std::uint32_t>& token, nanotime until) noexcept { futex_wait(token, 0, until); }
+#endif
+
+}  // namespace
+
+bool nap(thread_record* r, nanotime until) noexcept {
   while (r->token.exchange(0, std::memory_order_acquire) == 0) {
-    if (until != never && now() >= until) return;
-    futex_wait(r->token, 0, until);
+    if (until != never && now() >= until) return false;
+    sleep_on(r->token, until);
   }
+  return true;
 }
 
 void ready_thread(thread_record* r) noexcept {

@@ -1,6 +1,7 @@
 // thread_record: where a plain thread waits.
 #pragma once
 
+#include "dice.hpp"
 #include "wait_words.hpp"
 
 #include <weft/sched/clock.hpp>
@@ -10,6 +11,8 @@
 #include <cstdint>
 
 namespace weft::inline v0::sched {
+
+class deadline_link;
 
 // thread_record is one thread's place to wait. Type-stable: records are recycled and never freed, so that a waker may
 // still hold the address of one whose thread has gone.
@@ -25,6 +28,8 @@ struct alignas(64) thread_record {
   thread_record* link = nullptr;  // in the list of free records, under its lock
   stop_word<> stops;              // of the thread's wait_links; nobody stops a thread as a whole
   wait_link* links = nullptr;     // innermost first; of the thread itself
+  deadline_link* timed = nullptr; // likewise, those that no scheduler's timers serve
+  dice chance;                    // of the thread itself
 };
 
 // acquire_record takes a free record or makes one; release_record gives it back.
@@ -35,8 +40,9 @@ void release_record(thread_record* r) noexcept;
 // may end a wait that it has announced: its own, or its fiber's.
 void park_thread(thread_record* r, const commit& c, stop_word<>& stops, const std::atomic<bool>& everybody) noexcept;
 
-// nap blocks the calling thread, whose record is r, until its token is set or the clock has reached `until`.
-void nap(thread_record* r, nanotime until = never) noexcept;
+// nap blocks the calling thread, whose record is r, until its token is set or the clock has reached `until`; false in the
+// latter case.
+bool nap(thread_record* r, nanotime until = never) noexcept;
 void ready_thread(thread_record* r) noexcept;
 
 }  // namespace weft::inline v0::sched

@@ -169,8 +169,21 @@ TEST(DeadlineLink, OneThatIsLeftInTimeNeverStopsALaterWait) {
   EXPECT_GT(left, 0u);
 }
 
-TEST(DeadlineLinkDeathTest, NeedsAScheduler) {
-  EXPECT_DEATH(deadline_link(sched::after(second)), "a deadline_link without a scheduler");
+TEST(DeadlineLink, PlainThreadsNeedNoScheduler) {
+  for (const nanotime delay : {nanotime{1}, 50 * microsecond, 5 * millisecond}) {
+    EXPECT_TRUE(ended_by(sched::after(delay)));
+    EXPECT_FALSE(sched::stop_requested());
+    EXPECT_TRUE(sched::sleep_until(sched::after(microsecond)));
+  }
+  // Nested, the earlier one ends the wait, and alone.
+  const deadline_link outer(sched::after(3 * millisecond));
+  {
+    const deadline_link inner(sched::after(millisecond));
+    EXPECT_FALSE(sched::sleep_until(far()));
+    EXPECT_TRUE(inner.passed());
+  }
+  EXPECT_FALSE(sched::sleep_until(far()));
+  EXPECT_TRUE(outer.passed());
 }
 
 }  // namespace

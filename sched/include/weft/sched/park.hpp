@@ -12,7 +12,20 @@
 namespace weft::inline v0::sched {
 
 // Why a fiber is parked; kept in its control block for whoever looks at it.
-enum class wait_reason : std::uint8_t { none, yield, read, write, sleep, join, mutex, wait_group, blocking_slot };
+enum class wait_reason : std::uint8_t {
+  none,
+  yield,
+  read,
+  write,
+  sleep,
+  join,
+  mutex,
+  wait_group,
+  blocking_slot,
+  channel_send,
+  channel_receive,
+  select,
+};
 
 // commit is what makes a parked waiter findable: a compare and swap that publishes it, the unlocking of a list.
 //
