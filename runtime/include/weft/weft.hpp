@@ -3,6 +3,7 @@
 
 #include <weft/blocking.hpp>
 #include <weft/buffer.hpp>
+#include <weft/channel.hpp>
 #include <weft/error.hpp>
 #include <weft/fiber.hpp>
 #include <weft/io.hpp>
@@ -25,4 +26,5 @@
 #include <weft/os/process.hpp>
 #include <weft/os/signal.hpp>
 #include <weft/runtime.hpp>
+#include <weft/select.hpp>
 #include <weft/wait_group.hpp>
