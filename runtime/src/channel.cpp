@@ -5,55 +5,29 @@
 #include <weft/error.hpp>
 #include <weft/sched/fiber.hpp>
 
-#include <array>
+#include <mutex>
 #include <string>
 
 namespace weft::inline v0::detail {
 
 namespace {
 
-void unlock_one(void* lock) noexcept { static_cast<sched::spin_lock*>(lock)->unlock(); }
 void unlock_none(void*) noexcept {}
 
 }  // namespace
 
 bool channel_base::shut() noexcept {
-  lock.lock();
-  if (closed) {
-    lock.unlock();
-    return false;
-  }
-  closed = true;  // nobody enters a queue from here on
-  for (;;) {
-    std::array<sched::waiter, 32> owned;
-    std::size_t n = 0;
-    while (n < owned.size()) {
-      wait_node* const node = receivers.empty() ? senders.claim(owned[n]) : receivers.claim(owned[n]);
-      if (node != nullptr) {
-        ++n;
-        node->of->decide(sched::verdict::closed, node);
-      } else if (senders.empty()) {
-        break;
-      }
+  wake_list wake;
+  {
+    const std::lock_guard guard(lock);
+    if (closed) return false;
+    closed = true;
+    for (wait_queue* const q : {&receivers, &senders}) {
+      while (wait_node* const n = q->claim()) wake.add(*n, sched::verdict::closed);
     }
-    lock.unlock();
-    for (std::size_t i = 0; i < n; ++i) sched::ready(owned[i]);
-    if (n < owned.size()) return true;
-    lock.lock();
   }
-}
-
-sched::verdict channel_base::wait(wait_queue& queue, wait_node& n, sched::wait_reason why) noexcept {
-  sched::selection waiting;
-  n.of = &waiting;
-  queue.push(n);
-  const sched::verdict v = waiting.wait(&unlock_one, &lock, why);
-  if (v == sched::verdict::canceled) {
-    lock.lock();
-    queue.leave(n);
-    lock.unlock();
-  }
-  return v;
+  wake.deliver();
+  return true;
 }
 
 void wait_for_a_stop(sched::wait_reason why) noexcept {

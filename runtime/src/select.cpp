@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 namespace weft::inline v0::detail {
 
@@ -53,6 +54,7 @@ class selecting {
   }
 
   std::size_t run() {
+    const pins keep(s_);
     if (otherwise_ == none && sched::stop_requested()) throw_canceled("select");
     if (const std::size_t i = attempt(); i != none) return i;
     if (otherwise_ != none) return otherwise_;
@@ -76,9 +78,8 @@ class selecting {
 
   void shuffle() noexcept {
     for (std::size_t i = 0; i < s_.n; ++i) {
-      const std::size_t j = sched::random_below(static_cast<std::uint32_t>(i + 1));
-      s_.order[i] = s_.order[j];
-      s_.order[j] = static_cast<std::uint16_t>(i);
+      s_.order[i] = static_cast<std::uint16_t>(i);
+      std::swap(s_.order[i], s_.order[sched::random_below(static_cast<std::uint32_t>(i + 1))]);
     }
   }
 
@@ -92,7 +93,7 @@ class selecting {
   }
 
   // The first case in the shuffled order that can go on, its transfer made; or none. The locks are held.
-  std::size_t attempt_locked(sched::waiter& wake) {
+  std::size_t attempt_locked(wake_list& wake) {
     for (std::size_t k = 0; k < s_.n; ++k) {
       select_case& c = *s_.cases[s_.order[k]];
       if (c.kind == case_kind::stop && c.token.stop_requested()) return s_.order[k];
@@ -116,22 +117,24 @@ class selecting {
   }
 
   std::size_t wait() {
-    const pins keep(s_);
     for (;;) {
       sched::selection waiting;
       {
         held h(locks_);
         if (const std::size_t i = attempt_locked(h.wake); i != none) return i;
-        for (std::size_t i = 0; i < s_.n; ++i) {
-          select_case& c = *s_.cases[i];
+        for (std::size_t k = 0; k < s_.n; ++k) {  // as shuffled: of one channel's cases, the first is found
+          select_case& c = *s_.cases[s_.order[k]];
           if (c.channel == nullptr) continue;
           c.node.of = &waiting;
           (c.channel->*c.queue).push(c.node);
         }
         h.release();
       }
-      const sched::verdict v = waiting.wait([](void* locks) noexcept { static_cast<channel_locks*>(locks)->unlock(); },
-                                            &locks_, sched::wait_reason::select);
+      // Without a lock that the commit is the last to let go of, nothing keeps us until it is through: it touches nothing.
+      constexpr auto unlock = [](void* locks) noexcept {
+        if (locks != nullptr) static_cast<channel_locks*>(locks)->unlock();
+      };
+      const sched::verdict v = waiting.wait(unlock, locks_.empty() ? nullptr : &locks_, sched::wait_reason::select);
       const std::size_t won = leave(waiting.winner());
       if (v == sched::verdict::canceled) return none;
       if (v == sched::verdict::again) continue;
@@ -154,7 +157,7 @@ class selecting {
     return won;
   }
 
-  // pins keep the channels while we wait: their handles may go.
+  // pins keep the channels: their handles may go while we wait, or as soon as our value has arrived.
   class pins {
    public:
     explicit pins(const select_scratch& s) noexcept : s_(s) { set(true); }
@@ -177,14 +180,14 @@ class selecting {
     ~held() {
       if (locks == nullptr) return;
       locks->unlock();
-      if (wake) sched::ready(wake);
+      wake.deliver();
     }
     held(const held&) = delete;
     held& operator=(const held&) = delete;
     void release() noexcept { locks = nullptr; }
 
     channel_locks* locks;
-    sched::waiter wake;
+    wake_list wake;
   };
 
   const select_scratch& s_;

@@ -97,6 +97,7 @@ class alignas(64) fiber {
 
   stop_word<> stops;
   wait_link* links = nullptr;  // innermost first; of the fiber itself
+  std::uint32_t uninterrupted = 0;  // likewise: how many of these it has
   std::atomic<bool> has_source{false};
   spin_lock source_lock;
   std::stop_source source{std::nostopstate};  // guarded by source_lock; made at the first stop_token_of

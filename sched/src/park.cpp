@@ -21,22 +21,44 @@ waiter current_waiter() noexcept {
   return waiter(current_record());
 }
 
-namespace {
-
-// The flag that a plain thread has in place of its scheduler's.
-constinit const std::atomic<bool> nobody{false};
-
 // Whom a stop of the caller would reach: the fiber, also in a blocking region, else the thread.
 struct stoppable {
   stop_word<>* word;
   wait_link** links;
   const std::atomic<bool>* everybody;
+  std::uint32_t* uninterrupted;
+
+  // Whether a link made during this unwinding exists, and whether one has fired.
+  bool unwinding_has_link(int depth) const noexcept {
+    for (const wait_link* l = *links; l != nullptr; l = l->outer_) {
+      if (l->unwinding_ == depth) return true;
+    }
+    return false;
+  }
+  bool unwinding_link_fired(int depth) const noexcept {
+    for (const wait_link* l = *links; l != nullptr; l = l->outer_) {
+      if (l->unwinding_ == depth && l->fired()) return true;
+    }
+    return false;
+  }
+  bool stands(bool links_only) const noexcept {
+    if (!word->stands(*everybody, links_only) || *uninterrupted != 0) return false;
+    const int depth = std::uncaught_exceptions();
+    return depth == 0 || unwinding_link_fired(depth);
+  }
 };
 
+namespace {
+
+// The flag that a plain thread has in place of its scheduler's.
+constinit const std::atomic<bool> nobody{false};
+
 stoppable stoppable_of(worker* w) noexcept {
-  if (fiber* f = w == nullptr ? nullptr : w->current) return {&f->stops, &f->links, &f->home->stop_everything};
+  if (fiber* f = w == nullptr ? nullptr : w->current) {
+    return {&f->stops, &f->links, &f->home->stop_everything, &f->uninterrupted};
+  }
   thread_record* r = current_record();
-  return {&r->stops, &r->links, &nobody};
+  return {&r->stops, &r->links, &nobody, &r->uninterrupted};
 }
 
 }  // namespace
@@ -92,11 +114,19 @@ bool stop_stands(const fiber& f) noexcept {
 bool announce(cancel_site& site) noexcept {
   worker* w = current_worker();
   const stoppable self = stoppable_of(w);
-  // Not published while the caller unwinds: a stop that stands would take it out of each wait at once, and it would wait again.
-  if (std::uncaught_exceptions() != 0) [[unlikely]] return true;
+  // Not published where no stop counts: one that stands would take it out of each wait at once, and it would wait again.
+  if (*self.uninterrupted != 0) [[unlikely]] return true;
+  const int depth = std::uncaught_exceptions();
+  if (depth != 0) [[unlikely]] {
+    if (!self.unwinding_has_link(depth)) return true;
+    // Links from before don't count now. The end of the one that does sets the flag again if they have fired; one that
+    // fires from here on ends the wait for nothing, once.
+    self.word->set_linked(false);
+    if (self.unwinding_link_fired(depth)) self.word->set_linked(true);  // O4
+  }
   const waiter as = w != nullptr && w->p != nullptr && w->current != nullptr ? waiter(w->current)
                                                                              : waiter(current_record());
-  if (self.word->announce(&site, as.bits(), *self.everybody)) return true;
+  if (self.word->announce(&site, as.bits(), *self.everybody, site.links_only || depth != 0)) return true;
   withdraw();  // it was published for a moment: a stopper may have found it
   return false;
 }
@@ -109,12 +139,11 @@ void withdraw() noexcept {
   while (stops.in_cancel()) ::sched_yield();
 }
 
-bool stop_requested() noexcept {
-  const stoppable self = stoppable_of(current_worker());
-  if (!self.word->stands(*self.everybody)) return false;
-  // Clean-up code that runs during unwinding is not cancelled.
-  return std::uncaught_exceptions() == 0;
-}
+bool stop_requested() noexcept { return stoppable_of(current_worker()).stands(false); }
+
+bool link_fired() noexcept { return stoppable_of(current_worker()).stands(true); }
+
+uninterrupted::uninterrupted() noexcept : depth_(stoppable_of(current_worker()).uninterrupted) { ++*depth_; }
 
 // The links of one fiber are a chain on its stack. A link fires on any thread, and then touches itself (its destructor
 // waits for that) and the word, which is type-stable; never the chain.
@@ -123,11 +152,13 @@ void wait_link::attach() noexcept {
   word_ = self.word;
   head_ = self.links;
   outer_ = std::exchange(*head_, this);
+  unwinding_ = std::uncaught_exceptions();
 }
 
 void wait_link::detach() noexcept {
   *head_ = outer_;
-  if (!fired_.load(std::memory_order_relaxed)) return;  // our own store, or one of somebody who has been waited for
+  // Our own store, or one of somebody who has been waited for.
+  if (!fired_.load(std::memory_order_relaxed) && unwinding_ == 0) return;
   word_->set_linked(false);
   for (const wait_link* l = outer_; l != nullptr; l = l->outer_) {
     if (l->fired_.load(std::memory_order_seq_cst)) word_->set_linked(true);  // O4

@@ -59,7 +59,7 @@ void scheduler::shut_down() noexcept {
   monitor_ends.store(1, std::memory_order_release);
   futex_wake(&monitor_ends, 1);
   if (monitor_started) pthread_join(monitor_thread, nullptr);
-  // No new worker comes: nothing is runnable, and the monitor is gone.
+  // No new worker comes: nothing is runnable, no visitor is left, and the monitor is gone.
   for (auto& w : workers_) pthread_join(w->thread, nullptr);
   // Stopped timers may still be in the heaps, and those of sleeps lie in the stacks.
   shared_timers.abandon();
@@ -163,8 +163,9 @@ void destroy_scheduler(scheduler* s) noexcept {
   worker* w = current_worker();
   if (w != nullptr && w->home == s) fatal("a scheduler is destroyed by one of its own fibers");
   if (s->live() != 0) fatal("a scheduler with %llu live fibers is destroyed", static_cast<unsigned long long>(s->live()));
-  s->shut_down();
+  // With no fiber left nobody comes any more; who is here may still start a worker.
   while (s->visitors.load(std::memory_order_acquire) != 0) ::sched_yield();
+  s->shut_down();
   bool handles;
   {
     std::lock_guard guard(s->handles_lock);

@@ -1,5 +1,7 @@
 #include <weft/sched/selection.hpp>
 
+#include <sched.h>
+
 namespace weft::inline v0::sched {
 
 void selection::taken_out(cancel_site& site, waiter who) noexcept {
@@ -10,30 +12,47 @@ void selection::taken_out(cancel_site& site, waiter who) noexcept {
 }
 
 verdict selection::wait(void (*unlock)(void* locks) noexcept, void* locks, wait_reason why) noexcept {
-  word_.begin();
-  unlock_ = unlock;
-  locks_ = locks;
-  if (!announce(*this)) {
+  if (announce(*this)) {
+    unlock_ = unlock;
+    locks_ = locks;
+    // A stop may take us out as soon as we are published. We then want the locks, so what is ours is there until they
+    // are unlocked; likewise for whoever finds us in a queue.
+    constexpr auto publish = [](waiter who, void* object, std::uintptr_t) noexcept {
+      auto* const self = static_cast<selection*>(object);
+      const auto unlock_now = self->unlock_;
+      void* const to_unlock = self->locks_;
+      const bool parked = self->word_.publish(who.bits());
+      unlock_now(to_unlock);
+      return parked;
+    };
+    park({publish, this}, why);
+  } else {
+    waiter nobody;
+    const bool ours = claim(nobody);  // before anybody can who waits for the locks
     unlock(locks);
-    return verdict::canceled;
+    if (ours) return verdict::canceled;
   }
-  // A stop may take us out as soon as we are published. We then want the locks, so what is ours is there until they
-  // are unlocked; likewise for whoever finds us in a queue.
-  constexpr auto publish = [](waiter who, void* object, std::uintptr_t) noexcept {
-    auto* const self = static_cast<selection*>(object);
-    const auto unlock_now = self->unlock_;
-    void* const to_unlock = self->locks_;
-    self->word_.publish(who.bits());
-    unlock_now(to_unlock);
-    return true;
-  };
+  // Decided, as a rule. Else a thread's park has ended for no reason, or the claimer has yet to say.
   constexpr auto stay = [](waiter, void* object, std::uintptr_t) noexcept {
-    return static_cast<selection*>(object)->word_.decided() == verdict::pending;
+    return !static_cast<selection*>(object)->word_.is_taken();
   };
-  park({publish, this}, why);
-  while (word_.decided() == verdict::pending) park({stay, this}, why);  // a thread's park may end for no reason
+  verdict v;
+  while ((v = word_.decided()) == verdict::pending) {
+    if (word_.is_taken()) {
+      ::sched_yield();
+    } else {
+      park({stay, this}, why);
+    }
+  }
   withdraw();
-  return word_.decided();
+  return v;
+}
+
+bool selection::abandon() noexcept {
+  waiter nobody;
+  if (claim(nobody)) return true;
+  while (word_.decided() == verdict::pending) ::sched_yield();
+  return false;
 }
 
 }  // namespace weft::inline v0::sched

@@ -72,7 +72,7 @@ bool nap(thread_record* r, nanotime until) noexcept {
 }
 
 void ready_thread(thread_record* r) noexcept {
-  r->token.store(1, std::memory_order_release);
+  r->token.exchange(1, std::memory_order_acq_rel);  // tokens merge: the thread then sees what every waker did
   futex_wake(&r->token, 1);
 }
 

@@ -30,6 +30,7 @@ struct alignas(64) thread_record {
   wait_link* links = nullptr;     // innermost first; of the thread itself
   deadline_link* timed = nullptr; // likewise, those that no scheduler's timers serve
   dice chance;                    // of the thread itself
+  std::uint32_t uninterrupted = 0;  // of the thread itself
 };
 
 // acquire_record takes a free record or makes one; release_record gives it back.

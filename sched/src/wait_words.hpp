@@ -16,7 +16,8 @@ namespace weft::inline v0::sched {
 //            linked  false | true: some wait_link of it has fired            set: that link; cleared: the fiber, which
 //                                                                            then asks the links that are left
 //            site    null | where the fiber is about to park, or is parked   set, cleared: the fiber
-//            who     as which waiter it parks there (in a blocking region, its thread)   set: the fiber, before site
+//            who, links_only   as which waiter it parks there (in a blocking region, its thread), and whether only
+//                    the links may end that           set: the fiber, before site
 //            cancelling  how many stoppers are between reading the site and the end of its cancel()
 // Invariants I1 a fiber whose stop stands is not left parked at an announced site
 //            I2 after withdraw and in_cancel() == false, nobody uses the site that was announced
@@ -38,16 +39,19 @@ class stop_word {
     linked_.store(false, std::memory_order_relaxed);
     site_.store(nullptr, std::memory_order_relaxed);
   }
-  bool stands(const Atomic<bool>& everybody) const noexcept {
-    return stop_.load(std::memory_order_seq_cst) || linked_.load(std::memory_order_seq_cst) ||
-           everybody.load(std::memory_order_seq_cst);
+  // links_only: of the links, whatever else was asked to stop.
+  bool stands(const Atomic<bool>& everybody, bool links_only = false) const noexcept {
+    if (linked_.load(std::memory_order_seq_cst)) return true;
+    return !links_only && (stop_.load(std::memory_order_seq_cst) || everybody.load(std::memory_order_seq_cst));
   }
   // announce publishes s, where `as` (a waiter's bits) is going to park; false, and nothing is published, if a stop
   // stands.
-  [[nodiscard]] bool announce(cancel_site* s, std::uintptr_t as, const Atomic<bool>& everybody) noexcept {
-    who_.store(as, std::memory_order_relaxed);  // ordered by site
-    site_.store(s, std::memory_order_seq_cst);  // O1
-    if (!stands(everybody)) return true;
+  [[nodiscard]] bool announce(cancel_site* s, std::uintptr_t as, const Atomic<bool>& everybody,
+                              bool links_only = false) noexcept {
+    who_.store(as, std::memory_order_relaxed);                 // ordered by site
+    links_only_.store(links_only, std::memory_order_relaxed);  // likewise
+    site_.store(s, std::memory_order_seq_cst);                 // O1
+    if (!stands(everybody, links_only)) return true;
     withdraw();
     return false;
   }
@@ -66,8 +70,9 @@ class stop_word {
     return site();
   }
   void leave_cancel() noexcept { cancelling_.fetch_sub(1, std::memory_order_release); }
-  // who is to be taken out of the site that enter_cancel returned.
+  // Who is to be taken out of the site that enter_cancel returned, and whether by links alone.
   std::uintptr_t who() const noexcept { return who_.load(std::memory_order_relaxed); }
+  bool links_only() const noexcept { return links_only_.load(std::memory_order_relaxed); }
 
   // missed is where the one who has run a fiber's commit has to cancel: a stop that came between announce and the
   // commit found nobody to take out. The fiber may have gone on since, and another may be on the same type-stable memory:
@@ -79,6 +84,7 @@ class stop_word {
   Atomic<bool> linked_{false};
   Atomic<cancel_site*> site_{nullptr};
   std::atomic<std::uintptr_t> who_{0};
+  std::atomic<bool> links_only_{false};
   Atomic<std::uint32_t> cancelling_{0};
 };
 
@@ -87,7 +93,7 @@ class stop_word {
 // us here may have been for an earlier wait, even for an earlier fiber on the same memory (missed).
 template <template <class> class Atomic>
 void cancel_announced(stop_word<Atomic>& word, const Atomic<bool>& everybody) noexcept {
-  if (cancel_site* site = word.enter_cancel(); site != nullptr && word.stands(everybody)) {
+  if (cancel_site* site = word.enter_cancel(); site != nullptr && word.stands(everybody, word.links_only())) {
     site->cancel(*site, waiter::from_bits(word.who()));
   }
   word.leave_cancel();

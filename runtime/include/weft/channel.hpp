@@ -115,8 +115,7 @@ class receive_calls {
   // if a stop of the caller stands. On a null channel it waits for ever.
   std::optional<T> receive() const {
     std::optional<T> value;
-    if (const sched::verdict v = receive_from(state(), value); v == sched::verdict::canceled) [[unlikely]]
-      throw_channel_failure("receive from", v);
+    check(receive_from(state(), value));
     return value;
   }
   std::optional<T> receive(const std::stop_token& stop) const {
@@ -151,21 +150,29 @@ class receive_calls {
   }
   template <class Rep, class Period>
   std::optional<T> try_receive_for(const std::chrono::duration<Rep, Period>& time) const {
-    return received(receive_until(to_nanotime(time)));
+    std::optional<T> value;
+    check(receive_until(value, to_nanotime(time)));
+    return value;
   }
   template <class Rep, class Period>
   std::optional<T> try_receive_for(const std::chrono::duration<Rep, Period>& time, std::error_code& ec) const {
-    return received(receive_until(to_nanotime(time)), ec);
+    std::optional<T> value;
+    ec = end_or(receive_until(value, to_nanotime(time)));
+    return value;
   }
   template <class Duration>
   std::optional<T> try_receive_until(
       const std::chrono::time_point<std::chrono::steady_clock, Duration>& when) const {
-    return received(receive_until(to_nanotime(when)));
+    std::optional<T> value;
+    check(receive_until(value, to_nanotime(when)));
+    return value;
   }
   template <class Duration>
   std::optional<T> try_receive_until(const std::chrono::time_point<std::chrono::steady_clock, Duration>& when,
                                      std::error_code& ec) const {
-    return received(receive_until(to_nanotime(when)), ec);
+    std::optional<T> value;
+    ec = end_or(receive_until(value, to_nanotime(when)));
+    return value;
   }
 
   // Range-for receives until the end.
@@ -176,11 +183,11 @@ class receive_calls {
     using difference_type = std::ptrdiff_t;
 
     iterator() noexcept = default;
-    explicit iterator(const receive_calls& from) : from_(&from), value_(from.receive()) {}
+    explicit iterator(const receive_calls& from) : from_(&from) { ++*this; }
     T& operator*() const noexcept { return *value_; }
     iterator& operator++() {
-      value_ = {};
-      value_ = from_->receive();
+      value_.reset();
+      check(receive_from(from_->state(), value_));
       return *this;
     }
     void operator++(int) { ++*this; }
@@ -200,28 +207,20 @@ class receive_calls {
   receive_calls& operator=(const receive_calls&) noexcept = default;
 
  private:
-  struct outcome {
-    sched::verdict v;
-    std::optional<T> value;
-  };
-
   channel_state<T>* state() const noexcept { return static_cast<const H&>(*this).state(); }
+  static void check(sched::verdict v) {
+    if (v == sched::verdict::canceled) [[unlikely]]
+      throw_channel_failure("receive from", v);
+  }
+  // The code of what came in place of a value; pending: the time.
   static std::error_code end_or(sched::verdict v) noexcept {
+    if (v == sched::verdict::pending) return std::make_error_code(std::errc::timed_out);
     return v == sched::verdict::closed ? std::error_code() : code_of(v);
   }
-  outcome receive_until(sched::nanotime until) const {
-    outcome o{};
-    o.v = try_receive_from(state(), o.value);
-    if (o.v == sched::verdict::pending) o.v = in_time(until, [&] { return receive_from(state(), o.value); });
-    return o;
-  }
-  static std::optional<T> received(outcome o) {
-    if (o.v == sched::verdict::canceled) throw_channel_failure("receive from", o.v);
-    return std::move(o.value);
-  }
-  static std::optional<T> received(outcome o, std::error_code& ec) {
-    ec = o.v == sched::verdict::pending ? std::make_error_code(std::errc::timed_out) : end_or(o.v);
-    return std::move(o.value);
+  // Into the place where it stays: a value that has left the channel is not moved again.
+  sched::verdict receive_until(std::optional<T>& value, sched::nanotime until) const {
+    const sched::verdict v = try_receive_from(state(), value);
+    return v != sched::verdict::pending ? v : in_time(until, [&] { return receive_from(state(), value); });
   }
 };
 

@@ -6,7 +6,6 @@
 #include <weft/detail/wait_queue.hpp>
 #include <weft/export.hpp>
 #include <weft/sched/clock.hpp>
-#include <weft/sched/waiter.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -30,7 +29,7 @@ struct select_case {
   // Of a channel's case; null for a null channel, which is never ready.
   channel_base* channel = nullptr;
   wait_queue channel_base::* queue = nullptr;
-  sched::verdict (*attempt)(select_case& self, sched::waiter& wake) = nullptr;  // under the channel's lock
+  sched::verdict (*attempt)(select_case& self, wake_list& wake) = nullptr;  // under the channel's lock
   void (*pin)(channel_base& c, bool on) noexcept = nullptr;
   wait_node node;
   sched::verdict outcome = sched::verdict::pending;
@@ -62,8 +61,8 @@ struct receive_case : select_case {
   receive_case(channel_state<T>* c, F f) : handler(std::move(f)) {
     channel = c;
     queue = &channel_base::receivers;
-    node.element = &value;
-    attempt = [](select_case& self, sched::waiter& wake) {
+    node.element = std::addressof(value);
+    attempt = [](select_case& self, wake_list& wake) {
       return static_cast<channel_state<T>*>(self.channel)->take(static_cast<receive_case&>(self).value, wake);
     };
     pin = &pin_channel<T>;
@@ -82,8 +81,8 @@ struct send_case : select_case {
   send_case(channel_state<T>* c, T* v, std::optional<T> copied, F f) : copy(std::move(copied)), handler(std::move(f)) {
     channel = c;
     queue = &channel_base::senders;
-    node.element = copy ? &*copy : v;
-    attempt = [](select_case& self, sched::waiter& wake) {
+    node.element = copy ? std::addressof(*copy) : v;
+    attempt = [](select_case& self, wake_list& wake) {
       return static_cast<channel_state<T>*>(self.channel)->put(*static_cast<T*>(self.node.element), wake);
     };
     pin = &pin_channel<T>;
@@ -143,7 +142,7 @@ std::size_t select(Cases&&... cases) {
 }
 
 // The cases. Each is for one select, in whose call it is made. The handler may be left out.
-// on_receive: f takes a std::optional<T>.
+// on_receive: f takes a std::optional<T>, nothing for the end; by rvalue reference, an element is not moved again.
 template <class Handle, class F = detail::nothing_to_do>
 [[nodiscard]] auto on_receive(const Handle& from, F f = {}) {
   return detail::receive_case<typename Handle::value_type, F>(detail::channel_access::state(from), std::move(f));

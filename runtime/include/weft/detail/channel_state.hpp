@@ -48,12 +48,12 @@ class channel_state final : public channel_base {
     return count_;
   }
 
-  // put and take do what can be done at once. The lock is held; `wake` is to be passed to ready() once it is not, also
-  // if an element throws as it moves: nothing has moved then. pending: nothing could be done.
-  sched::verdict put(T& value, sched::waiter& wake) {
+  // put and take do what can be done at once. The lock is held; `wake` is delivered once it is not, also if an element
+  // throws as it moves: nothing has moved then. pending: nothing could be done.
+  sched::verdict put(T& value, wake_list& wake) {
     if (closed) return sched::verdict::closed;
-    if (wait_node* const n = receivers.claim(wake)) {
-      hand_over(*n, [&] { static_cast<std::optional<T>*>(n->element)->emplace(std::move(value)); });
+    if (wait_node* const n = receivers.claim()) {
+      hand_over(*n, wake, [&] { static_cast<std::optional<T>*>(n->element)->emplace(std::move(value)); });
       return sched::verdict::done;
     }
     if (count_ == capacity_) return sched::verdict::pending;
@@ -61,20 +61,21 @@ class channel_state final : public channel_base {
     ++count_;
     return sched::verdict::done;
   }
-  sched::verdict take(std::optional<T>& value, sched::waiter& wake) {
+  sched::verdict take(std::optional<T>& value, wake_list& wake) {
     if (count_ > 0) {
       value.emplace(std::move(*at(head_)));
       std::destroy_at(at(head_));
       head_ = head_ + 1 == capacity_ ? 0 : head_ + 1;
       --count_;
-      while (wait_node* const n = senders.claim(wake)) {
-        if (refill(*n)) break;
-        sched::ready(std::exchange(wake, {}));  // it tries by itself, and meets its exception
+      while (wait_node* const n = senders.claim()) {
+        const bool moved = refill(*n);
+        wake.add(*n, moved ? sched::verdict::done : sched::verdict::again);  // it meets its exception by itself
+        if (moved) break;
       }
       return sched::verdict::done;
     }
-    if (wait_node* const n = senders.claim(wake)) {
-      hand_over(*n, [&] { value.emplace(std::move(*static_cast<T*>(n->element))); });
+    if (wait_node* const n = senders.claim()) {
+      hand_over(*n, wake, [&] { value.emplace(std::move(*static_cast<T*>(n->element))); });
       return sched::verdict::done;
     }
     return closed ? sched::verdict::closed : sched::verdict::pending;
@@ -97,14 +98,14 @@ class channel_state final : public channel_base {
 
   // hand_over moves an element to or from the waiter of n, which has been claimed.
   template <class Move>
-  static void hand_over(wait_node& n, Move move) {
+  static void hand_over(wait_node& n, wake_list& wake, Move move) {
     try {
       move();
     } catch (...) {
-      n.of->decide(sched::verdict::again, &n);
+      wake.add(n, sched::verdict::again);
       throw;
     }
-    n.of->decide(sched::verdict::done, &n);
+    wake.add(n, sched::verdict::done);
   }
 
   // refill puts a claimed sender's element into the place that has become free; false if it throws.
@@ -112,11 +113,9 @@ class channel_state final : public channel_base {
     try {
       ::new (static_cast<void*>(at(head_ + count_))) T(std::move(*static_cast<T*>(n.element)));
     } catch (...) {
-      n.of->decide(sched::verdict::again, &n);
       return false;
     }
     ++count_;
-    n.of->decide(sched::verdict::done, &n);
     return true;
   }
 
@@ -132,13 +131,13 @@ class channel_lock {
   ~channel_lock() {
     if (channel_ == nullptr) return;
     channel_->lock.unlock();
-    if (wake) sched::ready(wake);
+    wake.deliver();
   }
   channel_lock(const channel_lock&) = delete;
   channel_lock& operator=(const channel_lock&) = delete;
   void release() noexcept { channel_ = nullptr; }
 
-  sched::waiter wake;
+  wake_list wake;
 
  private:
   channel_base* channel_;
@@ -187,10 +186,11 @@ sched::verdict send_to(channel_state<T>* s, T& value) {
     sched::verdict v = s->put(value, held.wake);
     if (v != sched::verdict::pending) return v;
     wait_node n;
-    n.element = &value;
+    n.element = std::addressof(value);
     held.release();
     if (pin.get() == nullptr) pin = channel_ref<T>::another(s);
-    v = s->wait(s->senders, n, sched::wait_reason::channel_send);
+    s->senders.push(n);
+    v = wait_in(s->senders, n, s->lock, sched::wait_reason::channel_send);
     if (v == sched::verdict::done || v == sched::verdict::closed) return v;
   }
 }
@@ -206,10 +206,11 @@ sched::verdict receive_from(channel_state<T>* s, std::optional<T>& value) {
     sched::verdict v = s->take(value, held.wake);
     if (v != sched::verdict::pending) return v;
     wait_node n;
-    n.element = &value;
+    n.element = std::addressof(value);
     held.release();
     if (pin.get() == nullptr) pin = channel_ref<T>::another(s);
-    v = s->wait(s->receivers, n, sched::wait_reason::channel_receive);
+    s->receivers.push(n);
+    v = wait_in(s->receivers, n, s->lock, sched::wait_reason::channel_receive);
     if (v == sched::verdict::done || v == sched::verdict::closed) return v;
   }
 }

@@ -9,18 +9,23 @@
 
 namespace weft::inline v0::detail {
 
-// wait_node is a selection's place in one queue. On the waiter's stack; in its channel's lock while it is queued.
+// wait_node is a selection's place in one queue. On the waiter's stack. Guarded by the queue's lock while it is queued;
+// once claimed, it belongs to the claimer until that decides.
 struct wait_node {
   wait_node* next = nullptr;
   wait_node* previous = nullptr;
   sched::selection* of = nullptr;
-  void* element = nullptr;  // where it goes to, or comes from
+  void* element = nullptr;  // of a channel: where it goes to, or comes from
+  sched::waiter who;        // claimed: whom to make ready; nobody if it does not sleep yet
+  sched::verdict outcome = sched::verdict::pending;
   bool queued = false;
 };
 
-// wait_queue is first in, first out; leaving it from the middle costs the same. Guarded by its channel's lock.
+// wait_queue is first in, first out; leaving it from the middle costs the same.
 class wait_queue {
  public:
+  constexpr wait_queue() noexcept = default;
+
   bool empty() const noexcept { return first_ == nullptr; }
   // size counts them.
   std::size_t size() const noexcept {
@@ -28,12 +33,20 @@ class wait_queue {
     for (const wait_node* each = first_; each != nullptr; each = each->next) ++n;
     return n;
   }
+  wait_node* front() const noexcept { return first_; }
 
   void push(wait_node& n) noexcept {
     n.previous = last_;
     n.next = nullptr;
     (last_ != nullptr ? last_->next : first_) = &n;
     last_ = &n;
+    n.queued = true;
+  }
+  void push_front(wait_node& n) noexcept {
+    n.previous = nullptr;
+    n.next = first_;
+    (first_ != nullptr ? first_->previous : last_) = &n;
+    first_ = &n;
     n.queued = true;
   }
   // leave takes n out if it is queued still.
@@ -44,11 +57,10 @@ class wait_queue {
     n.queued = false;
   }
   // claim takes out the first whose wait is not over, and makes the caller its decider; null if there is none.
-  wait_node* claim(sched::waiter& who) noexcept {
+  wait_node* claim() noexcept {
     while (wait_node* const n = first_) {
       leave(*n);
-      who = n->of->claim();
-      if (who) return n;
+      if (n->of->claim(n->who)) return n;
     }
     return nullptr;
   }
@@ -57,6 +69,34 @@ class wait_queue {
   wait_node* first_ = nullptr;
   wait_node* last_ = nullptr;
 };
+
+// wake_list is who has been claimed under a lock, to be told when it has been let go of: a waiter that goes on may end
+// what the lock is in.
+class wake_list {
+ public:
+  // add: n has been claimed, with this outcome.
+  void add(wait_node& n, sched::verdict outcome) noexcept {
+    n.outcome = outcome;
+    n.next = nullptr;
+    (last_ != nullptr ? last_->next : first_) = &n;
+    last_ = &n;
+  }
+  // deliver decides, and makes ready. No lock is held.
+  void deliver() noexcept {
+    if (first_ != nullptr) deliver_all();
+  }
+
+ private:
+  WEFT_API void deliver_all() noexcept;
+
+  wait_node* first_ = nullptr;
+  wait_node* last_ = nullptr;
+};
+
+// wait_in parks the caller, whose n is in `queue`, until it is claimed or stopped. `held` is the queue's lock, which is
+// unlocked meanwhile and afterwards; n has left the queue then.
+WEFT_API sched::verdict wait_in(wait_queue& queue, wait_node& n, sched::spin_lock& held, sched::wait_reason why,
+                                sched::ended_by stops = sched::ended_by::any_stop) noexcept;
 
 // channel_base is what a channel is apart from its elements. Shared by its handles, and by whoever waits at it.
 class channel_base {
@@ -70,10 +110,6 @@ class channel_base {
 
   // shut marks the channel closed and wakes all who wait; false if it was closed before.
   WEFT_API bool shut() noexcept;
-
-  // wait parks the caller, who has entered `queue` with n and holds the lock, which is unlocked; n has left the queue
-  // afterwards.
-  WEFT_API sched::verdict wait(wait_queue& queue, wait_node& n, sched::wait_reason why) noexcept;
 
   sched::spin_lock lock;
   wait_queue senders;    // guarded by lock

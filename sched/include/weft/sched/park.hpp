@@ -20,6 +20,13 @@ enum class wait_reason : std::uint8_t {
   sleep,
   join,
   mutex,
+  shared_mutex,
+  condition,
+  semaphore,
+  event,
+  latch,
+  barrier,
+  once,
   wait_group,
   blocking_slot,
   channel_send,
@@ -65,6 +72,7 @@ WEFT_API void yield() noexcept;
 // between announce and withdraw, though the wait is over; withdraw waits for calls that are under way.
 struct cancel_site {
   void (*cancel)(cancel_site& site, waiter w) noexcept;
+  bool links_only = false;  // not for a stop of the fiber, or of everybody: only for those of its wait_links
 };
 
 // announce publishes how the caller can be taken out of the wait that it is about to begin. It returns false if a stop
@@ -75,8 +83,25 @@ struct cancel_site {
 WEFT_API void withdraw() noexcept;
 
 // stop_requested tells whether a stop of the caller stands: of its fiber, inside a blocking region too, or of one of
-// the wait_links that exist. False while the caller unwinds.
+// the wait_links that exist. Clean-up code is not cancelled: while the caller unwinds, only links count that were made
+// since the exception was thrown.
 WEFT_API bool stop_requested() noexcept;
+
+// link_fired tells whether one of the caller's wait_links has stopped its waits; while it unwinds, as said.
+WEFT_API bool link_fired() noexcept;
+
+// uninterrupted keeps every stop from the caller while it exists: waits that must not be ended, such as the locking that
+// ends the wait for a condition. Lives on the stack of one fiber or thread.
+class WEFT_API uninterrupted {
+ public:
+  uninterrupted() noexcept;
+  ~uninterrupted() { --*depth_; }
+  uninterrupted(const uninterrupted&) = delete;
+  uninterrupted& operator=(const uninterrupted&) = delete;
+
+ private:
+  std::uint32_t* depth_;
+};
 
 template <template <class> class Atomic>
 class stop_word;  // sched/src/wait_words.hpp
@@ -103,9 +128,12 @@ class WEFT_API wait_link {
   bool fired() const noexcept { return fired_.load(std::memory_order_seq_cst); }
 
  private:
+  friend struct stoppable;
+
   stop_word<std::atomic>* word_ = nullptr;  // of the fiber or thread; null: not attached
   wait_link** head_ = nullptr;
   wait_link* outer_ = nullptr;
+  int unwinding_ = 0;  // std::uncaught_exceptions() when it was made
   std::atomic<bool> fired_{false};
 };
 
