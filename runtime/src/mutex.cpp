@@ -1,15 +1,15 @@
 #include <weft/mutex.hpp>
 
+#include "io_error.hpp"
+
+#include <weft/fiber.hpp>
+#include <weft/sched/deadline_link.hpp>
 #include <weft/sched/fatal.hpp>
+#include <weft/sched/park.hpp>
 
 namespace weft::inline v0 {
 
-struct mutex::node {
-  enum class state : std::uint8_t { waiting, woken, granted };
-
-  sched::waiter who;
-  node* next = nullptr;
-  state now = state::waiting;
+struct mutex::node : detail::wait_node {
   bool passed_over = false;  // was woken before, and somebody else was quicker
 };
 
@@ -23,17 +23,27 @@ bool mutex::try_lock() noexcept {
   return false;
 }
 
-void mutex::lock_slow() noexcept {
-  // The node can be found once guard_ is unlocked, so that is the commit.
-  const sched::commit publish{[](sched::waiter, void* guard, std::uintptr_t) noexcept {
-                                static_cast<sched::spin_lock*>(guard)->unlock();
-                                return true;
-                              },
-                              &guard_};
-  node self;
-  guard_.lock();
-  for (;;) {
-    const std::uint32_t mine = self.now == node::state::woken ? woken : 0;
+void mutex::lock_contended() {
+  if (!lock_slow()) throw_canceled("lock");
+}
+
+bool mutex::lock_until(sched::nanotime until) {
+  if (try_lock()) return true;
+  bool held = false;
+  bool passed = false;
+  {
+    const sched::deadline_link link(until);
+    held = lock_slow();
+    passed = link.passed();
+  }
+  if (!held && (!passed || sched::link_fired())) throw_canceled("lock");
+  return held;
+}
+
+bool mutex::lock_slow() noexcept {
+  for (bool was_woken = false;;) {
+    guard_.lock();
+    const std::uint32_t mine = was_woken ? woken : 0;
     std::uint32_t word = word_.load(std::memory_order_relaxed);
     // Weak exchanges that fail look again; what happens to waiters and woken is decided here, since we hold guard_.
     for (;;) {
@@ -41,38 +51,33 @@ void mutex::lock_slow() noexcept {
         if (word_.compare_exchange_weak(word, (word | locked) & ~mine, std::memory_order_acquire,
                                         std::memory_order_relaxed)) {
           guard_.unlock();
-          return;
+          return true;
         }
       } else if (word_.compare_exchange_weak(word, (word | waiters) & ~mine, std::memory_order_relaxed,
                                              std::memory_order_relaxed)) {
-        break;  // relaxed: the holder's unlock sees the bit, and takes guard_ to see the list
+        break;  // relaxed: the holder's unlock sees the bit, and takes guard_ to see the queue
       }
     }
 
-    self.passed_over = self.now == node::state::woken;
-    self.now = node::state::waiting;
-    self.next = nullptr;
-    if (self.passed_over) {
-      self.next = head_;
-      head_ = &self;
-      if (tail_ == nullptr) tail_ = &self;
+    node self;
+    self.passed_over = was_woken;
+    if (was_woken) {
+      queue_.push_front(self);
     } else {
-      if (tail_ != nullptr) {
-        tail_->next = &self;
-      } else {
-        head_ = &self;
-      }
-      tail_ = &self;
+      queue_.push(self);
     }
-
-    do {
-      self.who = sched::current_waiter();
-      sched::park(publish, sched::wait_reason::mutex);
-      guard_.lock();  // O2
-    } while (self.now == node::state::waiting);
-    if (self.now == node::state::granted) {
-      guard_.unlock();
-      return;
+    switch (detail::wait_in(queue_, self, guard_, sched::wait_reason::mutex, sched::ended_by::links)) {
+      case sched::verdict::done:
+        return true;
+      case sched::verdict::again:
+        was_woken = true;
+        break;
+      default:
+        was_woken = false;
+        guard_.lock();
+        if (queue_.empty()) word_.fetch_and(~waiters, std::memory_order_relaxed);  // I1
+        guard_.unlock();
+        if (sched::link_fired()) return false;
     }
   }
 }
@@ -82,25 +87,31 @@ void mutex::unlock_slow() noexcept {
   const std::uint32_t word = word_.load(std::memory_order_relaxed);
   if ((word & locked) == 0) sched::fatal("unlock of a mutex that is not locked (word %u)", word);
   // The word cannot change now: locked is ours, and the other bits belong to guard_. Only failed attempts touch it.
-  node* const first = head_;
-  if (first == nullptr || (word & woken) != 0) {
-    word_.store(word & ~locked, std::memory_order_release);
-    guard_.unlock();
-    return;
-  }
-  head_ = first->next;
-  if (head_ == nullptr) tail_ = nullptr;
-  const std::uint32_t rest = head_ != nullptr ? waiters : 0;
-  const sched::waiter who = first->who;
-  if (first->passed_over) {
-    first->now = node::state::granted;
-    word_.store(locked | rest, std::memory_order_relaxed);  // a grant is ordered by guard_
+  auto* const first = (word & woken) != 0 ? nullptr : static_cast<node*>(queue_.claim());
+  const std::uint32_t rest = queue_.empty() ? 0 : waiters;
+  detail::wake_list wake;
+  if (first == nullptr) {
+    word_.store((word & woken) | rest, std::memory_order_release);
+  } else if (first->passed_over) {
+    wake.add(*first, sched::verdict::done);
+    word_.store(locked | rest, std::memory_order_release);
   } else {
-    first->now = node::state::woken;
+    wake.add(*first, sched::verdict::again);
     word_.store(woken | rest, std::memory_order_release);
   }
   guard_.unlock();
-  sched::ready(who);
+  wake.deliver();
+}
+
+std::uintptr_t detail::current_owner() noexcept {
+  // Ids of fibers have the lowest bit set here, addresses don't.
+  const std::uint64_t id = this_fiber::get_id();
+  if (id != 0) return static_cast<std::uintptr_t>(2 * id + 1);
+  return reinterpret_cast<std::uintptr_t>(sched::current_waiter().as_thread());
+}
+
+void detail::fatal_unlock_by_stranger() noexcept {
+  sched::fatal("unlock of a recursive mutex by somebody who does not hold it");
 }
 
 }  // namespace weft::inline v0

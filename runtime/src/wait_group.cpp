@@ -1,17 +1,13 @@
 #include <weft/wait_group.hpp>
 
+#include "io_error.hpp"
+
 #include <weft/sched/fatal.hpp>
 #include <weft/sched/park.hpp>
 
 #include <limits>
 
 namespace weft::inline v0 {
-
-struct wait_group::node {
-  sched::waiter who;
-  node* next = nullptr;
-  bool released = false;
-};
 
 namespace {
 
@@ -55,54 +51,34 @@ void wait_group::add(std::ptrdiff_t n) noexcept {
     }
     break;
   }
-  node* rest = head_;
-  head_ = tail_ = nullptr;
-  // A node ends as soon as its waiter sees `released`, for which that needs guard_. While nodes are left that are not
-  // marked, their waiters are still in wait(), and the group exists.
-  for (;;) {
-    constexpr std::size_t batch = 32;
-    sched::waiter owned[batch];
-    std::size_t n_owned = 0;
-    for (; rest != nullptr && n_owned < batch; rest = rest->next) {
-      owned[n_owned++] = rest->who;
-      rest->released = true;
-    }
-    const bool more = rest != nullptr;
-    guard_.unlock();
-    for (std::size_t i = 0; i < n_owned; ++i) sched::ready(owned[i]);
-    if (!more) return;
-    guard_.lock();
-  }
+  detail::wake_list wake;
+  while (detail::wait_node* const each = queue_.claim()) wake.add(*each, sched::verdict::done);
+  guard_.unlock();
+  wake.deliver();  // the group may be gone
 }
 
-void wait_group::wait() noexcept {
-  if (word_.load(std::memory_order_acquire) >> 1 == 0) return;  // O1
-  const sched::commit publish{[](sched::waiter, void* guard, std::uintptr_t) noexcept {
-                                static_cast<sched::spin_lock*>(guard)->unlock();
-                                return true;
-                              },
-                              &guard_};
-  node self;
-  guard_.lock();
-  std::int64_t word = word_.load(std::memory_order_acquire);
-  do {
-    if (word >> 1 == 0) {
-      guard_.unlock();
+void wait_group::wait() {
+  for (;;) {
+    if (word_.load(std::memory_order_acquire) >> 1 == 0) return;  // O1
+    guard_.lock();
+    std::int64_t word = word_.load(std::memory_order_acquire);
+    do {
+      if (word >> 1 == 0) {
+        guard_.unlock();
+        return;
+      }
+    } while (!word_.compare_exchange_weak(word, word | waiting, std::memory_order_acq_rel, std::memory_order_acquire));
+    detail::wait_node self;
+    queue_.push(self);
+    if (detail::wait_in(queue_, self, guard_, sched::wait_reason::wait_group, sched::ended_by::links) ==
+        sched::verdict::done) {
       return;
     }
-  } while (!word_.compare_exchange_weak(word, word | waiting, std::memory_order_acq_rel, std::memory_order_acquire));
-  if (tail_ != nullptr) {
-    tail_->next = &self;
-  } else {
-    head_ = &self;
+    guard_.lock();
+    if (queue_.empty()) word_.fetch_and(~waiting, std::memory_order_relaxed);  // I1
+    guard_.unlock();
+    if (sched::link_fired()) throw_canceled("wait for group");
   }
-  tail_ = &self;
-  do {
-    self.who = sched::current_waiter();
-    sched::park(publish, sched::wait_reason::wait_group);
-    guard_.lock();  // O2
-  } while (!self.released);
-  guard_.unlock();
 }
 
 }  // namespace weft::inline v0

@@ -4,9 +4,12 @@
 #include <weft/blocking.hpp>
 #include <weft/buffer.hpp>
 #include <weft/channel.hpp>
+#include <weft/condition_variable.hpp>
 #include <weft/error.hpp>
+#include <weft/event.hpp>
 #include <weft/fiber.hpp>
 #include <weft/io.hpp>
+#include <weft/latch.hpp>
 #include <weft/mutex.hpp>
 #include <weft/io/raw_calls.hpp>
 #include <weft/net/address.hpp>
@@ -20,6 +23,7 @@
 #include <weft/net/serve.hpp>
 #include <weft/net/tcp.hpp>
 #include <weft/net/udp.hpp>
+#include <weft/once.hpp>
 #include <weft/os/file.hpp>
 #include <weft/os/native_fd.hpp>
 #include <weft/os/pipe.hpp>
@@ -27,4 +31,6 @@
 #include <weft/os/signal.hpp>
 #include <weft/runtime.hpp>
 #include <weft/select.hpp>
+#include <weft/semaphore.hpp>
+#include <weft/shared_mutex.hpp>
 #include <weft/wait_group.hpp>

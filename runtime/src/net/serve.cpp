@@ -1,5 +1,7 @@
 #include <weft/net/serve.hpp>
 
+#include "../whole_lock.hpp"
+
 #include <weft/error.hpp>
 #include <weft/sched/deadline_link.hpp>
 #include <weft/sched/fiber.hpp>
@@ -7,7 +9,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <mutex>
 #include <utility>
 
 namespace weft::inline v0::net {
@@ -40,12 +41,12 @@ int wait_for_close(const tcp_listener& listener) noexcept {
 }  // namespace
 
 std::size_t census::connections() const noexcept {
-  const std::scoped_lock lock(mutex_);
+  const whole_lock lock(mutex_);
   return connections_;
 }
 
 void census::change(std::ptrdiff_t connections, std::ptrdiff_t loops) noexcept {
-  std::unique_lock lock(mutex_);
+  whole_lock lock(mutex_);
   connections_ += static_cast<std::size_t>(connections);
   loops_ += static_cast<std::size_t>(loops);
   for (;;) {
@@ -64,7 +65,7 @@ void census::change(std::ptrdiff_t connections, std::ptrdiff_t loops) noexcept {
 std::stop_token census::watch(std::size_t n, bool loops_too) {
   watcher w{n, loops_too, {}};
   std::stop_token token = w.source.get_token();
-  const std::scoped_lock lock(mutex_);
+  const whole_lock lock(mutex_);
   if (met(w)) {
     w.source.request_stop();
   } else {

@@ -1,6 +1,7 @@
 #include <weft/os/process.hpp>
 
 #include "../io_error.hpp"
+#include "../whole_lock.hpp"
 #include "process_state.hpp"
 
 #include <weft/fiber.hpp>
@@ -17,7 +18,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <mutex>
 #include <string>
 #include <utility>
 
@@ -50,7 +50,7 @@ failed_operation describe(const char* operation, int pid) {
 }  // namespace
 
 bool process::state::try_reap() noexcept {
-  const std::lock_guard lock(mutex);
+  const whole_lock lock(mutex);
   if (ended || error != 0) return true;
   int value = 0;
   rusage used{};
@@ -75,14 +75,14 @@ int process::state::wait(exit_status& status) noexcept {
       sys_call(::waitid, P_PID, static_cast<id_t>(pid), &ignored, WEXITED | WNOWAIT);
     }
   }
-  const std::lock_guard lock(mutex);
+  const whole_lock lock(mutex);
   if (ended) status = *ended;
   return error;
 }
 
 // Under the lock the child is not reaped, so that its number is its own.
 int process::state::kill(int signal) noexcept {
-  const std::lock_guard lock(mutex);
+  const whole_lock lock(mutex);
   if (ended || error != 0) return ESRCH;
   return static_cast<int>(-sys_call(::kill, pid, signal));
 }

@@ -1,0 +1,160 @@
+// condition_variable: wait for a condition that others bring about.
+#pragma once
+
+#include <weft/detail/time_span.hpp>
+#include <weft/detail/wait_queue.hpp>
+#include <weft/export.hpp>
+#include <weft/sched/clock.hpp>
+#include <weft/sched/deadline_link.hpp>
+#include <weft/sched/park.hpp>
+#include <weft/sched/selection.hpp>
+#include <weft/sched/spin_lock.hpp>
+
+#include <chrono>
+#include <condition_variable>
+#include <stop_token>
+#include <utility>
+
+namespace weft::inline v0 {
+
+// condition_variable does what std::condition_variable_any does, for fibers and plain threads, with any lock:
+// std::unique_lock<weft::mutex>, a shared lock, a std::unique_lock<std::mutex> whose holders don't suspend. The lock is
+// held again whenever a wait returns or throws.
+//
+// A wait returns when it is notified, and never for no reason; the forms with a condition look at it first. It throws
+// canceled_error if an explicit bound of the caller (a deadline, a token) ends it; a stop of the fiber does not, but
+// the forms with a stop_token do what std says. Waiters are notified in the order of their arrival.
+// May be destroyed when every waiter has been notified, even if some have not returned.
+class condition_variable {
+ public:
+  constexpr condition_variable() noexcept = default;
+  condition_variable(const condition_variable&) = delete;
+  condition_variable& operator=(const condition_variable&) = delete;
+
+  // Never cancelled, never wait.
+  WEFT_API void notify_one() noexcept;
+  WEFT_API void notify_all() noexcept;
+
+  template <class Lock>
+  void wait(Lock& lock) {
+    if (!wait_once(lock)) fail();
+  }
+  template <class Lock, class Predicate>
+  void wait(Lock& lock, Predicate holds) {
+    while (!holds()) wait(lock);
+  }
+
+  template <class Lock, class Clock, class Duration>
+  std::cv_status wait_until(Lock& lock, const std::chrono::time_point<Clock, Duration>& when) {
+    return wait_to(lock, detail::to_nanotime(when));
+  }
+  template <class Lock, class Rep, class Period>
+  std::cv_status wait_for(Lock& lock, const std::chrono::duration<Rep, Period>& time) {
+    return wait_to(lock, detail::to_nanotime(time));
+  }
+  template <class Lock, class Clock, class Duration, class Predicate>
+  bool wait_until(Lock& lock, const std::chrono::time_point<Clock, Duration>& when, Predicate holds) {
+    return wait_to(lock, detail::to_nanotime(when), holds);
+  }
+  template <class Lock, class Rep, class Period, class Predicate>
+  bool wait_for(Lock& lock, const std::chrono::duration<Rep, Period>& time, Predicate holds) {
+    return wait_to(lock, detail::to_nanotime(time), holds);
+  }
+
+  // With a token: false if its stop, or the time, came before the condition.
+  template <class Lock, class Predicate>
+  bool wait(Lock& lock, const std::stop_token& stop, Predicate holds) {
+    return wait_stoppable(lock, stop, sched::never, holds);
+  }
+  template <class Lock, class Clock, class Duration, class Predicate>
+  bool wait_until(Lock& lock, const std::stop_token& stop, const std::chrono::time_point<Clock, Duration>& when,
+                  Predicate holds) {
+    return wait_stoppable(lock, stop, detail::to_nanotime(when), holds);
+  }
+  template <class Lock, class Rep, class Period, class Predicate>
+  bool wait_for(Lock& lock, const std::stop_token& stop, const std::chrono::duration<Rep, Period>& time,
+                Predicate holds) {
+    return wait_stoppable(lock, stop, detail::to_nanotime(time), holds);
+  }
+
+ private:
+  // One wait, between the unlocking and the locking. Entered under guard_ before the lock is let go of: who notifies
+  // after that finds it.
+  class WEFT_API turn {
+   public:
+    explicit turn(condition_variable& c) noexcept;
+    ~turn();
+    turn(const turn&) = delete;
+    turn& operator=(const turn&) = delete;
+    bool wait() noexcept;  // false: a link of the caller has fired
+
+   private:
+    condition_variable& condition_;
+    sched::selection waiting_{sched::ended_by::links};
+    detail::wait_node node_;
+    enum class stage : unsigned char { entered, canceled, notified } stage_ = stage::entered;
+  };
+
+  // The lock is taken again at any price.
+  template <class Lock>
+  struct locked_again {
+    explicit locked_again(Lock& l) : lock(l) { lock.unlock(); }
+    ~locked_again() {
+      const sched::uninterrupted to_the_end;
+      lock.lock();
+    }
+    Lock& lock;
+  };
+
+  template <class Lock>
+  bool wait_once(Lock& lock) {
+    turn t(*this);
+    const locked_again<Lock> back(lock);
+    return t.wait();
+  }
+  template <class Lock>
+  std::cv_status wait_to(Lock& lock, sched::nanotime until) {
+    bool notified = false;
+    bool passed = false;
+    {
+      const sched::deadline_link link(until);
+      notified = wait_once(lock);
+      passed = link.passed();
+    }
+    if (!notified && (!passed || sched::link_fired())) fail();
+    return notified ? std::cv_status::no_timeout : std::cv_status::timeout;
+  }
+  template <class Lock, class Predicate>
+  bool wait_to(Lock& lock, sched::nanotime until, Predicate& holds) {
+    while (!holds()) {
+      if (wait_to(lock, until) == std::cv_status::timeout) return holds();
+    }
+    return true;
+  }
+  template <class Lock, class Predicate>
+  bool wait_stoppable(Lock& lock, const std::stop_token& stop, sched::nanotime until, Predicate& holds) {
+    while (!stop.stop_requested()) {
+      if (holds()) return true;
+      bool notified = false;
+      bool passed = false;
+      {
+        const sched::deadline_link in_time(until);
+        const sched::stop_link unless_stopped(stop);
+        notified = wait_once(lock);
+        passed = in_time.passed();
+      }
+      if (notified) continue;
+      if (sched::link_fired()) fail();
+      if (passed) return holds();
+    }
+    return holds();
+  }
+  [[noreturn]] WEFT_API static void fail();
+
+  sched::spin_lock guard_;
+  detail::wait_queue queue_;  // guarded by guard_
+};
+
+using condition_variable_any = condition_variable;
+
+}  // namespace weft::inline v0
