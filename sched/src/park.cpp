@@ -111,7 +111,7 @@ bool stop_stands(const fiber& f) noexcept {
   return f.stops.stands(f.home->stop_everything);
 }
 
-bool announce(cancel_site& site) noexcept {
+bool announce(cancel_site& site, ended_by stops) noexcept {
   worker* w = current_worker();
   const stoppable self = stoppable_of(w);
   // Not published where no stop counts: one that stands would take it out of each wait at once, and it would wait again.
@@ -126,7 +126,7 @@ bool announce(cancel_site& site) noexcept {
   }
   const waiter as = w != nullptr && w->p != nullptr && w->current != nullptr ? waiter(w->current)
                                                                              : waiter(current_record());
-  if (self.word->announce(&site, as.bits(), *self.everybody, site.links_only || depth != 0)) return true;
+  if (self.word->announce(&site, as.bits(), *self.everybody, stops == ended_by::links || depth != 0)) return true;
   withdraw();  // it was published for a moment: a stopper may have found it
   return false;
 }

@@ -12,7 +12,7 @@ void selection::taken_out(cancel_site& site, waiter who) noexcept {
 }
 
 verdict selection::wait(void (*unlock)(void* locks) noexcept, void* locks, wait_reason why) noexcept {
-  if (announce(*this)) {
+  if (announce(*this, stops_)) {
     unlock_ = unlock;
     locks_ = locks;
     // A stop may take us out as soon as we are published. We then want the locks, so what is ours is there until they

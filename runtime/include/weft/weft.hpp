@@ -21,6 +21,7 @@
 #include <weft/net/native.hpp>
 #include <weft/net/resolver.hpp>
 #include <weft/net/serve.hpp>
+#include <weft/net/split.hpp>
 #include <weft/net/tcp.hpp>
 #include <weft/net/udp.hpp>
 #include <weft/once.hpp>

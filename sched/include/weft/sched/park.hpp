@@ -72,12 +72,14 @@ WEFT_API void yield() noexcept;
 // between announce and withdraw, though the wait is over; withdraw waits for calls that are under way.
 struct cancel_site {
   void (*cancel)(cancel_site& site, waiter w) noexcept;
-  bool links_only = false;  // not for a stop of the fiber, or of everybody: only for those of its wait_links
 };
 
-// announce publishes how the caller can be taken out of the wait that it is about to begin. It returns false if a stop
-// stands already: the caller must not park.
-[[nodiscard]] WEFT_API bool announce(cancel_site& site) noexcept;
+// Which stops end a wait: any that stands, or only those of the caller's wait_links.
+enum class ended_by : std::uint8_t { any_stop, links };
+
+// announce publishes how the caller can be taken out of the wait that it is about to begin, and by what. It returns
+// false if such a stop stands already: the caller must not park.
+[[nodiscard]] WEFT_API bool announce(cancel_site& site, ended_by stops = ended_by::any_stop) noexcept;
 
 // withdraw ends what announce began.
 WEFT_API void withdraw() noexcept;

@@ -62,9 +62,6 @@ class selection_word {
   Atomic<verdict> verdict_{verdict::pending};
 };
 
-// Which stops end a wait: any that stands, or only those of the caller's wait_links.
-enum class ended_by : std::uint8_t { any_stop, links };
-
 // selection is one wait of a fiber or plain thread for things that announce themselves through queues, each with a lock
 // of its own. Lives on the waiter's stack, for one wait. How it is used:
 //     lock the queues; nothing has happened: enter them; then wait(), which unlocks; then, if the verdict came from one
@@ -73,7 +70,7 @@ enum class ended_by : std::uint8_t { any_stop, links };
 class WEFT_API selection : private cancel_site {
  public:
   explicit selection(ended_by stops = ended_by::any_stop) noexcept
-      : cancel_site{&taken_out, stops == ended_by::links} {}
+      : cancel_site{&taken_out}, stops_(stops) {}
   selection(const selection&) = delete;
   selection& operator=(const selection&) = delete;
 
@@ -103,6 +100,7 @@ class WEFT_API selection : private cancel_site {
   static void taken_out(cancel_site& site, waiter who) noexcept;
 
   selection_word<> word_;
+  const ended_by stops_;
   void (*unlock_)(void*) noexcept = nullptr;
   void* locks_ = nullptr;
   void* winner_ = nullptr;
