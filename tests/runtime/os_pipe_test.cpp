@@ -234,7 +234,7 @@ TEST(Native, ForeignCallsAreRepeatedUntilTheySucceed) {
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
     native_conn a = from_native(fds[0]);
     native_conn b = from_native(fds[1]);
-    int tries = 0;
+    std::atomic<int> tries{0};
     char got[16] = {};
     auto reader = weft::spawn([&] {
       a.read_with([&](int fd) noexcept {
