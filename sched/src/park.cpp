@@ -117,18 +117,19 @@ bool announce(cancel_site& site, ended_by stops) noexcept {
   // Not published where no stop counts: one that stands would take it out of each wait at once, and it would wait again.
   if (*self.uninterrupted != 0) [[unlikely]] return true;
   const int depth = std::uncaught_exceptions();
-  if (depth != 0) [[unlikely]] {
-    if (!self.unwinding_has_link(depth)) return true;
-    // Links from before don't count now. The end of the one that does sets the flag again if they have fired; one that
-    // fires from here on ends the wait for nothing, once.
-    self.word->set_linked(false);
-    if (self.unwinding_link_fired(depth)) self.word->set_linked(true);  // O4
-  }
+  if (depth != 0 && !self.unwinding_has_link(depth)) [[unlikely]] return true;
   const waiter as = w != nullptr && w->p != nullptr && w->current != nullptr ? waiter(w->current)
                                                                              : waiter(current_record());
-  if (self.word->announce(&site, as.bits(), *self.everybody, stops == ended_by::links || depth != 0)) return true;
-  withdraw();  // it was published for a moment: a stopper may have found it
-  return false;
+  for (;;) {
+    if (depth != 0) [[unlikely]] {
+      // Links from before don't count now. The end of the one that does sets the flag again if they have fired.
+      self.word->set_linked(false);
+      if (self.unwinding_link_fired(depth)) self.word->set_linked(true);  // O4
+    }
+    if (self.word->announce(&site, as.bits(), *self.everybody, stops == ended_by::links || depth != 0)) return true;
+    withdraw();  // it was published for a moment: a stopper may have found it
+    if (depth == 0 || self.unwinding_link_fired(depth)) return false;  // else one from before has fired just now
+  }
 }
 
 void withdraw() noexcept {

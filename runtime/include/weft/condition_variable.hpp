@@ -21,9 +21,9 @@ namespace weft::inline v0 {
 // std::unique_lock<weft::mutex>, a shared lock, a std::unique_lock<std::mutex> whose holders don't suspend. The lock is
 // held again whenever a wait returns or throws.
 //
-// A wait returns when it is notified, and never for no reason; the forms with a condition look at it first. It throws
-// canceled_error if an explicit bound of the caller (a deadline, a token) ends it; a stop of the fiber does not, but
-// the forms with a stop_token do what std says. Waiters are notified in the order of their arrival.
+// A wait returns when it is notified, rarely for no reason; the forms with a condition look at it first, and again. It
+// throws canceled_error if an explicit bound of the caller (a deadline, a token) ends it; a stop of the fiber does not,
+// but the forms with a stop_token do what std says. Waiters are notified in the order of their arrival.
 // May be destroyed when every waiter has been notified, even if some have not returned.
 class condition_variable {
  public:
@@ -37,7 +37,7 @@ class condition_variable {
 
   template <class Lock>
   void wait(Lock& lock) {
-    if (!wait_once(lock)) fail();
+    if (!wait_once(lock) && sched::link_fired()) fail();
   }
   template <class Lock, class Predicate>
   void wait(Lock& lock, Predicate holds) {
@@ -121,8 +121,8 @@ class condition_variable {
       notified = wait_once(lock);
       passed = link.passed();
     }
-    if (!notified && (!passed || sched::link_fired())) fail();
-    return notified ? std::cv_status::no_timeout : std::cv_status::timeout;
+    if (!notified && sched::link_fired()) fail();
+    return notified || !passed ? std::cv_status::no_timeout : std::cv_status::timeout;
   }
   template <class Lock, class Predicate>
   bool wait_to(Lock& lock, sched::nanotime until, Predicate& holds) {
