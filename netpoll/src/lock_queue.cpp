@@ -3,32 +3,39 @@
 namespace weft::inline v0::poll {
 
 bool lock_queue::acquire(stoppable s, sched::wait_reason why) noexcept {
-  if (s == stoppable::yes && !sched::announce(*this)) return false;
-  node mine;
-  mine.who = sched::current_waiter();
-  lock_.lock();
-  const bool at_once = grants_ > 0;
-  if (at_once) {
-    --grants_;
-  } else {
-    (tail_ != nullptr ? tail_->next : head_) = &mine;
-    tail_ = &mine;
-  }
-  lock_.unlock();
-  if (at_once) {
+  for (;;) {
+    if (s == stoppable::yes && !sched::announce(*this)) return false;
+    node mine;
+    mine.who = sched::current_waiter();
+    lock_.lock();
+    const bool at_once = grants_ > 0;
+    if (at_once) {
+      --grants_;
+    } else {
+      (tail_ != nullptr ? tail_->next : head_) = &mine;
+      tail_ = &mine;
+    }
+    lock_.unlock();
+    if (at_once) {
+      if (s == stoppable::yes) sched::withdraw();
+      return true;
+    }
+    // A stop between announce and here looked for the node before it was linked; this is the second look. After it,
+    // remove finds the node.
+    if (s == stoppable::yes && sched::stop_requested()) remove(*this, mine.who);
+    node::state end;
+    do {
+      // A node that was unlinked already refuses the commit.
+      sched::park({&lock_queue::park_commit, this, reinterpret_cast<std::uintptr_t>(&mine)}, why);
+      lock_.lock();  // orders the read behind whoever unlinked the node
+      end = mine.now;
+      lock_.unlock();
+    } while (end != node::state::granted && end != node::state::stopped);  // a thread's park may end for no reason
     if (s == stoppable::yes) sched::withdraw();
-    return true;
+    if (end == node::state::granted) return true;
+    // A stop that does not count, of a link from before an unwinding: in line again.
+    if (sched::stop_requested()) return false;
   }
-  // A stop between announce and here looked for the node before it was linked; this is the second look. After it,
-  // remove finds the node.
-  if (s == stoppable::yes && sched::stop_requested()) remove(*this, mine.who);
-  // A node that was unlinked already refuses the commit.
-  sched::park({&lock_queue::park_commit, this, reinterpret_cast<std::uintptr_t>(&mine)}, why);
-  if (s == stoppable::yes) sched::withdraw();
-  lock_.lock();  // orders the read below behind whoever unlinked the node
-  const bool granted = mine.now == node::state::granted;
-  lock_.unlock();
-  return granted;
 }
 
 // The node is on the stack of the waiter that has just departed; it is the owner's until the lock is dropped.
@@ -36,7 +43,7 @@ bool lock_queue::park_commit(sched::waiter, void* object, std::uintptr_t word) n
   auto& queue = *static_cast<lock_queue*>(object);
   auto& mine = *reinterpret_cast<node*>(word);
   queue.lock_.lock();
-  const bool stay = mine.now == node::state::announced;
+  const bool stay = mine.now == node::state::announced || mine.now == node::state::parked;
   if (stay) mine.now = node::state::parked;
   queue.lock_.unlock();
   return stay;

@@ -43,7 +43,11 @@ void event::wait() {
 }
 
 bool event::wait_to(sched::nanotime until) {
-  return is_set() || done_in_time(until, "wait for event", [this] { return take(); });
+  {
+    const std::lock_guard guard(guard_);  // the set that is seen is through then: the event may be destroyed
+    if (set_.load(std::memory_order_relaxed)) return true;
+  }
+  return done_in_time(until, "wait for event", [this] { return take(); });
 }
 
 void auto_reset_event::set() noexcept {

@@ -83,9 +83,18 @@ bool mutex::lock_slow() noexcept {
 }
 
 void mutex::unlock_slow() noexcept {
-  guard_.lock();
-  const std::uint32_t word = word_.load(std::memory_order_relaxed);
-  if ((word & locked) == 0) sched::fatal("unlock of a mutex that is not locked (word %u)", word);
+  std::uint32_t word;
+  for (;;) {
+    guard_.lock();
+    word = word_.load(std::memory_order_relaxed);
+    if ((word & locked) == 0) sched::fatal("unlock of a mutex that is not locked (word %u)", word);
+    if ((word & (waiters | woken)) != 0) break;  // somebody inside lock() needs guard_ yet: it outlives our use
+    // Whoever waited has given up. Without a waiter, giving the lock up has to be the last access: the next one to hold
+    // the mutex may destroy it.
+    guard_.unlock();
+    std::uint32_t expected = locked;
+    if (word_.compare_exchange_strong(expected, 0, std::memory_order_release, std::memory_order_relaxed)) return;
+  }
   // The word cannot change now: locked is ours, and the other bits belong to guard_. Only failed attempts touch it.
   auto* const first = (word & woken) != 0 ? nullptr : static_cast<node*>(queue_.claim());
   const std::uint32_t rest = queue_.empty() ? 0 : waiters;

@@ -32,29 +32,26 @@ void wait_group::add(std::ptrdiff_t n) noexcept {
   std::int64_t word = word_.load(std::memory_order_relaxed);
   for (;;) {
     const std::int64_t next = changed(word, n);
-    if (next == waiting) break;  // the last one, and somebody waits
-    // Release: O1. Acquire: a done() that empties the list passes on what earlier ones released.
-    if (word_.compare_exchange_weak(word, next, std::memory_order_acq_rel, std::memory_order_relaxed)) return;
-  }
-
-  // The count isn't given up yet and the list not empty, so the group exists until guard_ is unlocked.
-  guard_.lock();
-  word = word_.load(std::memory_order_relaxed);
-  for (;;) {
-    std::int64_t next = changed(word, n);
-    const bool last = next == waiting;
-    if (last) next = 0;
-    if (!word_.compare_exchange_weak(word, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
-    if (!last) {
+    if (next != waiting) {
+      // Release: O1. Acquire: a done() that empties the queue passes on what earlier ones released.
+      if (word_.compare_exchange_weak(word, next, std::memory_order_acq_rel, std::memory_order_relaxed)) return;
+      continue;
+    }
+    // The last one, and somebody waits. The count isn't given up yet, so the group exists.
+    guard_.lock();
+    word = word_.load(std::memory_order_relaxed);
+    while (changed(word, n) == waiting) {
+      if (!word_.compare_exchange_weak(word, 0, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
+      detail::wake_list wake;
+      while (detail::wait_node* const each = queue_.claim()) wake.add(*each, sched::verdict::done);
       guard_.unlock();
+      wake.deliver();  // the group may be gone
       return;
     }
-    break;
+    // Not any more: the count has grown, or whoever waited has given up. Without a waiter the exchange has to be the last
+    // access (I3), outside the lock.
+    guard_.unlock();
   }
-  detail::wake_list wake;
-  while (detail::wait_node* const each = queue_.claim()) wake.add(*each, sched::verdict::done);
-  guard_.unlock();
-  wake.deliver();  // the group may be gone
 }
 
 void wait_group::wait() {

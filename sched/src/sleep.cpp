@@ -41,14 +41,19 @@ bool lie_down(waiter self, void* object, std::uintptr_t) noexcept {
   return static_cast<sleep_site*>(object)->word.lie_down(self.bits());
 }
 
-// A thread sleeps on its own record; whoever stops it just wakes it.
+// A thread sleeps on its own record; whoever stops it just wakes it, however often. What of that is left over after the
+// withdrawal would end its next park for no reason.
 cancel_site wake_sleeper{[](cancel_site&, waiter w) noexcept { ready(w); }};
 
 bool sleep_thread(thread_record* self, nanotime when) noexcept {
   while (now() < when) {
-    if (!announce(wake_sleeper)) return false;
-    nap(self, std::min(when, deadline_link::first_due(*self)));
-    withdraw();
+    const bool announced = announce(wake_sleeper);
+    if (announced) {
+      nap(self, std::min(when, deadline_link::first_due(*self)));
+      withdraw();
+    }
+    self->token.exchange(0, std::memory_order_acquire);
+    if (!announced) return false;
     deadline_link::let_pass(*self);
     if (stop_requested() && now() < when) return false;
   }
