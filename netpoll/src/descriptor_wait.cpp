@@ -48,29 +48,35 @@ sched::scheduler* descriptor::scheduler() const noexcept {
   return open_file::of(const_cast<descriptor&>(*this)).pd->home.owner().scheduler();
 }
 
+long open_file::ready_now(mode m) const noexcept {
+  if (memory != nullptr) [[unlikely]] return m == mode::read ? memory->readable(end) : memory->writable(end);
+  const short wanted = m == mode::read ? POLLIN | POLLPRI | POLLRDHUP : POLLOUT;
+  pollfd now{fd, wanted, 0};
+  const long r = uninterrupted([&] { return sched::sys_call(::poll, &now, nfds_t{1}, 0); });
+  return r != 0 ? r : -EAGAIN;
+}
+
 // An edge may be spurious, and one that announced what is still there will not come again: so the system is asked for
 // the present state after each reset and after each edge.
 int descriptor::wait_ready(mode m) noexcept {
   open_file& file = open_file::of(*this);
-  const short wanted = m == mode::read ? POLLIN | POLLPRI | POLLRDHUP : POLLOUT;
-  const auto ready_now = [&]() noexcept {
-    if (file.memory != nullptr) [[unlikely]] {
-      return m == mode::read ? file.memory->readable(file.end) : file.memory->writable(file.end);
-    }
-    pollfd now{file.fd, wanted, 0};
-    const long r = sched::sys_call(::poll, &now, nfds_t{1}, 0);
-    return r != 0 ? r : -EAGAIN;
-  };
   if (sched::stop_requested()) return canceled;
   int error = file.lock(m);
   if (error != ok) return error;
   error = m == mode::read ? begin_read(file) : file.pd->reset(m);
+  bool tell_peer = file.memory != nullptr && m == mode::read;  // that somebody waits, which makes it writable
+  const bool told = tell_peer;
   while (error == ok && !file.blocks) {
-    const long r = file.try_once(ready_now);
+    const long r = file.ready_now(m);
     if (r > 0) break;
+    if (r == -EAGAIN && tell_peer) [[unlikely]] {
+      file.memory->wants(file.end, true);
+      tell_peer = false;
+      continue;
+    }
     error = r == -EAGAIN ? file.wait(m) : static_cast<int>(-r);
   }
-  if (file.memory != nullptr && m == mode::read) [[unlikely]] file.memory->wants(file.end, false);
+  if (told) [[unlikely]] file.memory->wants(file.end, false);
   file.unlock(m);
   return error;
 }

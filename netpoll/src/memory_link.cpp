@@ -20,10 +20,11 @@ constexpr std::size_t most_under_lock = std::size_t{64} << 10;  // guessed: some
 
 // poke is the poller's part, for an event that the program made itself.
 void poke(poll_desc& pd, mode m) noexcept {
-  const sched::waiter w = pd.gate_of(m).netpollunblock(unblock::edge);
-  if (!w) return;
-  sched::ready(w);
-  pd.home.lower_waiters(1);
+  if (const sched::waiter w = pd.gate_of(m).netpollunblock(unblock::edge)) {
+    sched::ready(w);
+    pd.home.lower_waiters(1);
+  }
+  if (pd.watchers.load(std::memory_order_seq_cst) != nullptr) pd.tell_watchers(m == mode::read, m == mode::write);
 }
 
 }  // namespace
@@ -82,25 +83,31 @@ std::size_t memory_link::withdraw(int end) noexcept {
 }
 
 long memory_link::readable(int end) noexcept {
-  {
-    const std::lock_guard guard(lock_);
-    const side& peer = ends_[1 - end];
-    if (peer.closed || (peer.offers && peer.left > 0)) return 1;
-    ends_[end].waits = true;
-  }
-  poke(*ends_[1 - end].pd, mode::write);
-  return -EAGAIN;
+  const std::lock_guard guard(lock_);
+  const side& peer = ends_[1 - end];
+  return peer.closed || (peer.offers && peer.left > 0) ? 1 : -EAGAIN;
 }
 
 long memory_link::writable(int end) noexcept {
   const std::lock_guard guard(lock_);
   const side& peer = ends_[1 - end];
-  return peer.closed || peer.waits ? 1 : -EAGAIN;
+  return peer.closed || peer.waits || peer.watchers != 0 ? 1 : -EAGAIN;
+}
+
+void memory_link::watch(int end, bool yes) noexcept {
+  {
+    const std::lock_guard guard(lock_);
+    yes ? ++ends_[end].watchers : --ends_[end].watchers;
+  }
+  if (yes) poke(*ends_[1 - end].pd, mode::write);
 }
 
 void memory_link::wants(int end, bool yes) noexcept {
-  const std::lock_guard guard(lock_);
-  ends_[end].waits = yes;
+  {
+    const std::lock_guard guard(lock_);
+    ends_[end].waits = yes;
+  }
+  if (yes) poke(*ends_[1 - end].pd, mode::write);
 }
 
 bool memory_link::peer_closed(int end) noexcept {

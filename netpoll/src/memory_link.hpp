@@ -36,12 +36,13 @@ class memory_link {
   // withdraw ends the offer, and returns how many bytes of it nobody took.
   std::size_t withdraw(int end) noexcept;
 
-  // readable, writable: would take, or a write, go on without a wait? 1 or -EAGAIN. Whoever waits for room is told when
-  // a reader waits.
+  // readable, writable: would take, or a write, go on without a wait? 1 or -EAGAIN.
   long readable(int end) noexcept;
   long writable(int end) noexcept;
-  // wants says whether a reader waits at the end.
+  // wants says whether a reader waits at the end, which is what makes the other one writable.
   void wants(int end, bool yes) noexcept;
+  // watch counts who waits for the end to become readable among other things, beside its reader.
+  void watch(int end, bool yes) noexcept;
 
   bool peer_closed(int end) noexcept;
 
@@ -57,6 +58,7 @@ class memory_link {
     bool offers = false;
     bool waits = false;  // a reader of this end is about to wait, or waits
     bool closed = false;
+    unsigned watchers = 0;
   };
 
   const std::shared_ptr<poller> home_;

@@ -77,6 +77,10 @@ struct open_file final : descriptor {
     return uninterrupted(attempt);
   }
 
+  // ready_now asks the system whether a call of that direction would not have to wait: positive, -EAGAIN, or another
+  // -errno.
+  long ready_now(mode m) const noexcept;
+
   // wait parks until the direction is ready. REQUIRES: its lock is held.
   [[nodiscard]] int wait(mode m) noexcept { return blocks ? int{not_pollable} : pd->wait(m); }
 

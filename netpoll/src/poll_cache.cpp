@@ -40,8 +40,8 @@ poll_desc* poll_cache::alloc() noexcept {
     if (k < max_chunks && chunks_[k].load(std::memory_order_relaxed) != nullptr) {
       pd = ::new (slot(carved_)) poll_desc(*this, carved_);
       ++carved_;
-      // The same pointer again, for the slot that stands behind it now: who gets its number from the kernel synchronises
-      // with this.
+      // The same pointer again, for the slot that stands behind it now: who gets its number from the kernel
+      // synchronises with this.
       chunks_[k].store(chunks_[k].load(std::memory_order_relaxed), std::memory_order_release);
     }
   }
@@ -99,6 +99,7 @@ void poll_cache::close(poll_desc& pd) noexcept {
   if ((pd.info.load() & summary::closing) == 0) sched::fatal("poll_desc: closed without eviction");
   if (pd.rg.peek() > pdReady || pd.wg.peek() > pdReady) sched::fatal("poll_desc: closed under a waiter");
   if (!pd.rqueue.idle() || !pd.wqueue.idle()) sched::fatal("poll_desc: closed under a queue");
+  if (pd.watchers.load(std::memory_order_relaxed) != nullptr) sched::fatal("poll_desc: closed under a watcher");
   if (pd.fd >= 0) (void)owner_.netpollclose(pd.fd);
   free(pd);
 }

@@ -7,23 +7,25 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <mutex>
 
 namespace weft::inline v0::poll {
 
 namespace {
 
-// A stop request takes its fiber out of the gate. Woken, the fiber waits in sched::withdraw until this has returned, so the
-// descriptor and its poller, whose count is lowered last, are still there.
+// A stop request takes its fiber out of the gate. Woken, the fiber waits in sched::withdraw until this has returned,
+// so the descriptor and its poller, whose count is lowered last, are still there.
+template <mode M>
 void stop_waiter(sched::cancel_site& site, sched::waiter w) noexcept {
-  auto& at = static_cast<stop_site&>(site);
-  if (!at.pd.gate_of(at.m).withdraw(w)) return;
+  poll_desc& pd = static_cast<stop_site&>(site).pd;
+  if (!pd.gate_of(M).withdraw(w)) return;
   sched::ready(w);
-  at.pd.home.lower_waiters(1);
+  pd.home.lower_waiters(1);
 }
 
-// has_come tells whether it is `when` already. Asked of every time that the caller made up: that the alarm is armed for an earlier time
-// says nothing, it may be overdue while all workers compute. The coarse clock costs a fifth, and settles it for a time
-// that is further ahead than it lags: a tick, which is 10 ms at most.
+// has_come tells whether it is `when` already. Asked of every time that the caller made up: that the alarm is armed
+// for an earlier time says nothing, it may be overdue while all workers compute. The coarse clock costs a fifth, and
+// settles it for a time that is further ahead than it lags: a tick, which is 10 ms at most.
 bool has_come(sched::nanotime when) noexcept {
   constexpr sched::nanotime most_lag = 20'000'000;
   return when <= 0 || (when - most_lag <= sched::coarse_now() && when <= sched::now());
@@ -31,7 +33,8 @@ bool has_come(sched::nanotime when) noexcept {
 
 }  // namespace
 
-stop_site::stop_site(poll_desc& d, mode of) noexcept : sched::cancel_site{&stop_waiter}, pd(d), m(of) {}
+stop_site::stop_site(poll_desc& d, mode m) noexcept
+    : sched::cancel_site{m == mode::read ? &stop_waiter<mode::read> : &stop_waiter<mode::write>}, pd(d) {}
 
 int poll_desc::netpollcheckerr(mode m) const noexcept {
   const std::uint64_t now = info.load();  // the gate's O1: pairs with publish_locked before cancel_and_unlock
@@ -84,7 +87,53 @@ void poll_desc::publish_locked() noexcept {
       fdseq.load(std::memory_order_relaxed));  // written under the same lock
 }
 
+void poll_desc::claim_watchers_locked(sched::wake_list& wake, bool readers, bool writers) noexcept {
+  watcher* next = nullptr;
+  for (watcher* w = watchers.load(std::memory_order_relaxed); w != nullptr; w = next) {  // written under lock
+    next = w->next_;
+    if (!(w->mode_ == mode::read ? readers : writers)) continue;
+    drop_watcher_locked(*w);
+    if (w->node_.of->claim(w->node_.who)) wake.add(w->node_, sched::verdict::done);
+  }
+}
+
+void poll_desc::drop_watcher_locked(watcher& w) noexcept {
+  w.node_.queued = false;
+  if (w.next_ != nullptr) w.next_->previous_ = w.previous_;
+  if (w.previous_ != nullptr) {
+    w.previous_->next_ = w.next_;
+  } else {
+    watchers.store(w.next_, std::memory_order_relaxed);
+  }
+}
+
+void poll_desc::watch(watcher& w) noexcept {
+  const std::lock_guard guard(lock);
+  watcher* const first = watchers.load(std::memory_order_relaxed);
+  w.node_.queued = true;
+  w.previous_ = nullptr;
+  w.next_ = first;
+  if (first != nullptr) first->previous_ = &w;
+  watchers.store(&w, std::memory_order_seq_cst);
+}
+
+void poll_desc::unwatch(watcher& w) noexcept {
+  const std::lock_guard guard(lock);
+  if (w.node_.queued) drop_watcher_locked(w);
+}
+
+void poll_desc::tell_watchers(bool readers, bool writers) noexcept {
+  sched::wake_list wake;
+  {
+    const std::lock_guard guard(lock);
+    claim_watchers_locked(wake, readers, writers);
+  }
+  wake.deliver();
+}
+
 void poll_desc::cancel_and_unlock(bool readers, bool writers) noexcept {
+  sched::wake_list wake;
+  claim_watchers_locked(wake, readers, writers);
   const sched::waiter reader = readers ? rg.netpollunblock(unblock::cancel) : sched::waiter{};
   const sched::waiter writer = writers ? wg.netpollunblock(unblock::cancel) : sched::waiter{};
   lock.unlock();
@@ -92,6 +141,7 @@ void poll_desc::cancel_and_unlock(bool readers, bool writers) noexcept {
   if (writer) sched::ready(writer);
   const std::size_t woken = std::size_t{bool(reader)} + std::size_t{bool(writer)};
   if (woken != 0) home.lower_waiters(woken);
+  wake.deliver();
 }
 
 void poll_desc::evict() noexcept {
@@ -148,8 +198,8 @@ int poll_desc::set_deadline(std::uint32_t generation, side of, sched::nanotime w
   return ok;
 }
 
-// Whether this shot was meant for the present deadlines is not asked of the timer: it may ring for one that was moved or
-// cleared. It looks at the clock and at what is set now.
+// Whether this shot was meant for the present deadlines is not asked of the timer: it may ring for one that was moved
+// or cleared. It looks at the clock and at what is set now.
 void poll_desc::deadline_passed(void* object, std::uint32_t sequence) noexcept {
   auto& pd = *static_cast<poll_desc*>(object);
   pd.lock.lock();
@@ -179,6 +229,7 @@ void netpollready(sched::ready_list& out, poll_desc& pd, bool readable, bool wri
   if (writable) {
     if (const sched::waiter w = pd.wg.netpollunblock(unblock::edge)) out.push(w);
   }
+  if (pd.watchers.load(std::memory_order_seq_cst) != nullptr) [[unlikely]] pd.tell_watchers(readable, writable);
 }
 
 }  // namespace weft::inline v0::poll

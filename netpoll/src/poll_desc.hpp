@@ -6,11 +6,13 @@
 #include "summary.hpp"
 
 #include <weft/netpoll/descriptor.hpp>
+#include <weft/netpoll/watcher.hpp>
 #include <weft/sched/clock.hpp>
 #include <weft/sched/netpoller.hpp>
 #include <weft/sched/park.hpp>
 #include <weft/sched/spin_lock.hpp>
 #include <weft/sched/timer.hpp>
+#include <weft/sched/wait_queue.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -22,9 +24,8 @@ struct poll_desc;
 
 // stop_site is how a stop request finds the gate that the stopped fiber may be parked on.
 struct stop_site : sched::cancel_site {
-  stop_site(poll_desc& d, mode of) noexcept;
+  stop_site(poll_desc& d, mode m) noexcept;
   poll_desc& pd;
-  mode m;
 };
 
 // poll_desc is one slot of a poll_cache. Thread-safe as each group of fields says.
@@ -66,6 +67,11 @@ struct alignas(64) poll_desc {
 
   gate& gate_of(mode m) noexcept { return m == mode::read ? rg : wg; }
   lock_queue& queue_of(mode m) noexcept { return m == mode::read ? rqueue : wqueue; }
+  // watch lets w be told when its direction may be ready, until unwatch. Any thread; w's descriptor is pinned.
+  void watch(watcher& w) noexcept;
+  void unwatch(watcher& w) noexcept;
+  // tell_watchers ends the selections that watch the given directions.
+  void tell_watchers(bool readers, bool writers) noexcept;
   bool unusual() const noexcept { return (info.load() & summary::unusual) != 0; }
 
   // Constant
@@ -82,6 +88,10 @@ struct alignas(64) poll_desc {
   summary info;
   gate rg;
   gate wg;
+  // Selections that wait for readiness too, as a list that is changed under lock.
+  // Orderings  watch stores the head, then its caller asks the system || an event happens, then netpollready loads the
+  //            head: seq_cst on both, so that one of them sees the other
+  std::atomic<watcher*> watchers{nullptr};
   std::atomic<std::uint32_t> fdseq{1};  // generation; written under lock, never 0. Events carry a copy
 
   // Guarded by lock
@@ -104,6 +114,8 @@ struct alignas(64) poll_desc {
   lock_queue wqueue;
 
  private:
+  void drop_watcher_locked(watcher& w) noexcept;
+  void claim_watchers_locked(sched::wake_list& wake, bool readers, bool writers) noexcept;
   int arm_locked(sched::nanotime when) noexcept;
   static void deadline_passed(void* object, std::uint32_t sequence) noexcept;
   stop_site& stop_of(mode m) noexcept { return m == mode::read ? rstop : wstop; }

@@ -17,13 +17,13 @@ void unlock_none(void*) noexcept {}
 }  // namespace
 
 bool channel_base::shut() noexcept {
-  wake_list wake;
+  sched::wake_list wake;
   {
     const std::lock_guard guard(lock);
     if (closed) return false;
     closed = true;
-    for (wait_queue* const q : {&receivers, &senders}) {
-      while (wait_node* const n = q->claim()) wake.add(*n, sched::verdict::closed);
+    for (sched::wait_queue* const q : {&receivers, &senders}) {
+      while (sched::wait_node* const n = q->claim()) wake.add(*n, sched::verdict::closed);
     }
   }
   wake.deliver();

@@ -7,19 +7,19 @@
 namespace weft::inline v0 {
 
 void condition_variable::notify_one() noexcept {
-  detail::wake_list wake;
+  sched::wake_list wake;
   {
     const std::lock_guard guard(guard_);
-    if (detail::wait_node* const n = queue_.claim()) wake.add(*n, sched::verdict::done);
+    if (sched::wait_node* const n = queue_.claim()) wake.add(*n, sched::verdict::done);
   }
   wake.deliver();
 }
 
 void condition_variable::notify_all() noexcept {
-  detail::wake_list wake;
+  sched::wake_list wake;
   {
     const std::lock_guard guard(guard_);
-    while (detail::wait_node* const n = queue_.claim()) wake.add(*n, sched::verdict::done);
+    while (sched::wait_node* const n = queue_.claim()) wake.add(*n, sched::verdict::done);
   }
   wake.deliver();
 }

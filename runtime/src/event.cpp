@@ -10,11 +10,11 @@ namespace weft::inline v0 {
 using sched::verdict;
 
 void event::set() noexcept {
-  detail::wake_list wake;
+  sched::wake_list wake;
   {
     const std::lock_guard guard(guard_);
     set_.store(true, std::memory_order_release);
-    while (detail::wait_node* const n = queue_.claim()) wake.add(*n, verdict::done);
+    while (sched::wait_node* const n = queue_.claim()) wake.add(*n, verdict::done);
   }
   wake.deliver();
 }
@@ -32,9 +32,9 @@ verdict event::take() noexcept {
       guard_.unlock();
       return verdict::done;
     }
-    detail::wait_node n;
+    sched::wait_node n;
     queue_.push(n);
-    if (detail::wait_in(queue_, n, guard_, sched::wait_reason::event) == verdict::done) return verdict::done;
+    if (sched::wait_in(queue_, n, guard_, sched::wait_reason::event) == verdict::done) return verdict::done;
   }
 }
 
@@ -51,10 +51,10 @@ bool event::wait_to(sched::nanotime until) {
 }
 
 void auto_reset_event::set() noexcept {
-  detail::wake_list wake;
+  sched::wake_list wake;
   {
     const std::lock_guard guard(guard_);
-    if (detail::wait_node* const n = queue_.claim()) {
+    if (sched::wait_node* const n = queue_.claim()) {
       wake.add(*n, verdict::done);
     } else {
       set_ = true;
@@ -81,9 +81,9 @@ verdict auto_reset_event::take() noexcept {
       guard_.unlock();
       return verdict::done;
     }
-    detail::wait_node n;
+    sched::wait_node n;
     queue_.push(n);
-    if (detail::wait_in(queue_, n, guard_, sched::wait_reason::event) == verdict::done) return verdict::done;
+    if (sched::wait_in(queue_, n, guard_, sched::wait_reason::event) == verdict::done) return verdict::done;
   }
 }
 

@@ -1,5 +1,6 @@
 #include <weft/fiber.hpp>
 
+#include "inheritance.hpp"
 #include "io_error.hpp"
 #include "runtime_state.hpp"
 
@@ -49,7 +50,13 @@ bool is_cancellation(const std::exception_ptr& error) noexcept {
 }  // namespace
 
 reservation::reservation(runtime_state* state, const spawn_options& options, std::size_t size, std::size_t align,
-                         void (*entry)(void*) noexcept, sched::handle handle) {
+                         void (*entry)(void*) noexcept, sched::handle handle, takes along) {
+  inheritance* const inherited = inheritance::left_by_caller(along);  // throws, so before anything is held
+  const auto refuse = [&](std::error_code why, const char* what) {
+    if (inherited != nullptr) inherited->drop();
+    if (held_ != nullptr) held_->drop();
+    throw std::system_error(why, what);
+  };
   sched::fiber* const self = sched::current_fiber();
   sched::scheduler* target = self != nullptr ? sched::scheduler_of(*self) : nullptr;
   // A fiber needs no hold on its own runtime: that cannot end before it.
@@ -59,22 +66,23 @@ reservation::reservation(runtime_state* state, const spawn_options& options, std
     } else if (state->hold()) {
       held_ = state;
     }
-    if (held_ == nullptr) throw std::system_error(errc::no_runtime, "spawn");
+    if (held_ == nullptr) refuse(errc::no_runtime, "spawn");
     target = held_->scheduler();
   }
   sched::fiber_options to;
   to.stack_size = options.stack_size;
   to.name = options.name;
   fiber_ = sched::create_fiber(*target, to, size, align, entry, handle);
-  if (fiber_ == nullptr) {
-    if (held_ != nullptr) held_->drop();
-    throw std::system_error(std::make_error_code(std::errc::not_enough_memory), "spawn: no stack for a fiber");
-  }
+  if (fiber_ == nullptr) refuse(std::make_error_code(std::errc::not_enough_memory), "spawn: no stack for a fiber");
   body_ = sched::body_of(*fiber_);
+  if (inherited != nullptr) inherited->give_to(*fiber_);
 }
 
 reservation::~reservation() {
-  if (fiber_ != nullptr) sched::discard(*fiber_);
+  if (fiber_ != nullptr) {
+    inheritance::take_back(*fiber_);
+    sched::discard(*fiber_);
+  }
   if (held_ != nullptr) held_->drop();
 }
 

@@ -9,7 +9,7 @@ namespace weft::inline v0 {
 using sched::verdict;
 
 void latch::count_down(std::ptrdiff_t n) noexcept {
-  detail::wake_list wake;
+  sched::wake_list wake;
   {
     const std::lock_guard guard(guard_);
     const std::ptrdiff_t left = left_.load(std::memory_order_relaxed);
@@ -18,7 +18,7 @@ void latch::count_down(std::ptrdiff_t n) noexcept {
     }
     left_.store(left - n, std::memory_order_release);
     if (left == n) {
-      while (detail::wait_node* const each = queue_.claim()) wake.add(*each, verdict::done);
+      while (sched::wait_node* const each = queue_.claim()) wake.add(*each, verdict::done);
     }
   }
   wake.deliver();
@@ -32,9 +32,9 @@ void latch::wait() {
       guard_.unlock();
       return;
     }
-    detail::wait_node n;
+    sched::wait_node n;
     queue_.push(n);
-    if (detail::wait_in(queue_, n, guard_, sched::wait_reason::latch) == verdict::done) return;
+    if (sched::wait_in(queue_, n, guard_, sched::wait_reason::latch) == verdict::done) return;
   }
 }
 
@@ -50,12 +50,12 @@ bool detail::barrier_core::arrive(std::ptrdiff_t n, bool drop) noexcept {
 }
 
 void detail::barrier_core::complete() noexcept {
-  wake_list wake;
+  sched::wake_list wake;
   {
     const std::lock_guard guard(guard_);
     left_ = expected_;
     phase_.store(phase_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-    while (wait_node* const each = queue_.claim()) wake.add(*each, verdict::done);
+    while (sched::wait_node* const each = queue_.claim()) wake.add(*each, verdict::done);
   }
   wake.deliver();
 }
@@ -68,9 +68,9 @@ void detail::barrier_core::wait(std::uint64_t of) {
       guard_.unlock();
       return;
     }
-    wait_node n;
+    sched::wait_node n;
     queue_.push(n);
-    if (wait_in(queue_, n, guard_, sched::wait_reason::barrier) == verdict::done) return;
+    if (sched::wait_in(queue_, n, guard_, sched::wait_reason::barrier) == verdict::done) return;
   }
 }
 

@@ -9,7 +9,7 @@
 
 namespace weft::inline v0 {
 
-struct mutex::node : detail::wait_node {
+struct mutex::node : sched::wait_node {
   bool passed_over = false;  // was woken before, and somebody else was quicker
 };
 
@@ -66,7 +66,7 @@ bool mutex::lock_slow() noexcept {
     } else {
       queue_.push(self);
     }
-    switch (detail::wait_in(queue_, self, guard_, sched::wait_reason::mutex, sched::ended_by::links)) {
+    switch (sched::wait_in(queue_, self, guard_, sched::wait_reason::mutex, sched::ended_by::links)) {
       case sched::verdict::done:
         return true;
       case sched::verdict::again:
@@ -98,7 +98,7 @@ void mutex::unlock_slow() noexcept {
   // The word cannot change now: locked is ours, and the other bits belong to guard_. Only failed attempts touch it.
   auto* const first = (word & woken) != 0 ? nullptr : static_cast<node*>(queue_.claim());
   const std::uint32_t rest = queue_.empty() ? 0 : waiters;
-  detail::wake_list wake;
+  sched::wake_list wake;
   if (first == nullptr) {
     word_.store((word & woken) | rest, std::memory_order_release);
   } else if (first->passed_over) {

@@ -16,19 +16,19 @@ bool once_flag::begin() {
       guard_.unlock();
       return now == state::fresh;
     }
-    detail::wait_node n;
+    sched::wait_node n;
     queue_.push(n);
     // Whatever the verdict: it is looked at again.
-    static_cast<void>(detail::wait_in(queue_, n, guard_, sched::wait_reason::once));
+    static_cast<void>(sched::wait_in(queue_, n, guard_, sched::wait_reason::once));
   }
 }
 
 void once_flag::end(bool done) noexcept {
-  detail::wake_list wake;
+  sched::wake_list wake;
   {
     const std::lock_guard guard(guard_);
     state_.store(done ? state::done : state::fresh, std::memory_order_release);
-    while (detail::wait_node* const n = queue_.claim()) wake.add(*n, sched::verdict::again);
+    while (sched::wait_node* const n = queue_.claim()) wake.add(*n, sched::verdict::again);
   }
   wake.deliver();
 }

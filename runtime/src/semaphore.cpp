@@ -25,9 +25,9 @@ sched::verdict semaphore_core::take() noexcept {
       guard_.unlock();
       return sched::verdict::done;
     }
-    wait_node n;
+    sched::wait_node n;
     queue_.push(n);
-    if (wait_in(queue_, n, guard_, sched::wait_reason::semaphore) == sched::verdict::done) return sched::verdict::done;
+    if (sched::wait_in(queue_, n, guard_, sched::wait_reason::semaphore) == sched::verdict::done) return sched::verdict::done;
     waiters_.fetch_sub(1, std::memory_order_relaxed);  // too high for a moment costs a release its look at the queue
   }
 }
@@ -47,10 +47,10 @@ void semaphore_core::release(std::ptrdiff_t n, std::ptrdiff_t most) noexcept {
                  static_cast<long long>(n), static_cast<long long>(most));
   }
   if (waiters_.load(std::memory_order_seq_cst) == 0) return;  // O1
-  wake_list wake;
+  sched::wake_list wake;
   guard_.lock();
   while (!queue_.empty() && try_acquire()) {
-    wait_node* const first = queue_.claim();
+    sched::wait_node* const first = queue_.claim();
     if (first == nullptr) {  // those that were there have been stopped
       permits_.fetch_add(1, std::memory_order_seq_cst);
       break;

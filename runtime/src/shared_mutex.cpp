@@ -10,7 +10,7 @@
 
 namespace weft::inline v0 {
 
-struct shared_mutex::node : detail::wait_node {
+struct shared_mutex::node : sched::wait_node {
   kind wanted = kind::alone;
 };
 
@@ -26,7 +26,7 @@ bool shared_mutex::take_locked(kind k) noexcept {
 
 // serve_locked gives the mutex to those who are first in the queue: one who wants it alone, or all up to the next of
 // those.
-void shared_mutex::serve_locked(detail::wake_list& wake) noexcept {
+void shared_mutex::serve_locked(sched::wake_list& wake) noexcept {
   while (!queue_.empty()) {
     const kind wanted = static_cast<node*>(queue_.front())->wanted;
     if (writer_ || (wanted == kind::alone && readers_ != 0)) return;
@@ -49,10 +49,10 @@ bool shared_mutex::lock_slow(kind k) noexcept {
     self.wanted = k;
     queue_.push(self);
     const sched::verdict v =
-        detail::wait_in(queue_, self, guard_, sched::wait_reason::shared_mutex, sched::ended_by::links);
+        sched::wait_in(queue_, self, guard_, sched::wait_reason::shared_mutex, sched::ended_by::links);
     if (v == sched::verdict::done) return true;
     // Those behind may have waited for us only.
-    detail::wake_list wake;
+    sched::wake_list wake;
     guard_.lock();
     serve_locked(wake);
     guard_.unlock();
@@ -91,7 +91,7 @@ bool shared_mutex::try_lock_shared() noexcept {
 }
 
 void shared_mutex::unlock() noexcept {
-  detail::wake_list wake;
+  sched::wake_list wake;
   guard_.lock();
   if (!writer_) sched::fatal("unlock of a shared_mutex that nobody holds alone (%zu share it)", readers_);
   writer_ = false;
@@ -101,7 +101,7 @@ void shared_mutex::unlock() noexcept {
 }
 
 void shared_mutex::unlock_shared() noexcept {
-  detail::wake_list wake;
+  sched::wake_list wake;
   guard_.lock();
   if (readers_ == 0) sched::fatal("unlock_shared of a shared_mutex that nobody shares");
   if (--readers_ == 0) serve_locked(wake);

@@ -42,14 +42,14 @@ void wait_group::add(std::ptrdiff_t n) noexcept {
     word = word_.load(std::memory_order_relaxed);
     while (changed(word, n) == waiting) {
       if (!word_.compare_exchange_weak(word, 0, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
-      detail::wake_list wake;
-      while (detail::wait_node* const each = queue_.claim()) wake.add(*each, sched::verdict::done);
+      sched::wake_list wake;
+      while (sched::wait_node* const each = queue_.claim()) wake.add(*each, sched::verdict::done);
       guard_.unlock();
       wake.deliver();  // the group may be gone
       return;
     }
-    // Not any more: the count has grown, or whoever waited has given up. Without a waiter the exchange has to be the last
-    // access (I3), outside the lock.
+    // Not any more: the count has grown, or whoever waited has given up. Without a waiter the exchange has to be the
+    // last access (I3), outside the lock.
     guard_.unlock();
   }
 }
@@ -65,9 +65,9 @@ void wait_group::wait() {
         return;
       }
     } while (!word_.compare_exchange_weak(word, word | waiting, std::memory_order_acq_rel, std::memory_order_acquire));
-    detail::wait_node self;
+    sched::wait_node self;
     queue_.push(self);
-    if (detail::wait_in(queue_, self, guard_, sched::wait_reason::wait_group, sched::ended_by::links) ==
+    if (sched::wait_in(queue_, self, guard_, sched::wait_reason::wait_group, sched::ended_by::links) ==
         sched::verdict::done) {
       return;
     }

@@ -4,6 +4,7 @@
 #include "context.hpp"
 #include "wait_words.hpp"
 
+#include <weft/sched/caller_data.hpp>
 #include <weft/sched/fiber.hpp>
 #include <weft/sched/park.hpp>
 #include <weft/sched/spin_lock.hpp>
@@ -66,8 +67,8 @@ class fiber_name {
   std::array<std::atomic<std::uint64_t>, capacity / sizeof(std::uint64_t)> words_{};
 };
 
-// fiber sits at the top of its own stack, at the same address for every fiber that uses that stack: the memory is type-stable
-// for the life of the scheduler, so a stale holder of its address may read it and compare and swap in it.
+// fiber sits at the top of its own stack, at the same address for every fiber that uses that stack: the memory is
+// type-stable for the life of the scheduler, so a stale holder of its address may read it and compare and swap in it.
 // Lifetime: one reference of its own while it runs and one of its handle; the last to go returns the stack.
 class alignas(64) fiber {
  public:
@@ -98,6 +99,8 @@ class alignas(64) fiber {
   stop_word<> stops;
   wait_link* links = nullptr;  // innermost first; of the fiber itself
   std::uint32_t uninterrupted = 0;  // likewise: how many of these it has
+  std::uint32_t shields = 0;        // likewise
+  caller_data data;                 // likewise
   std::atomic<bool> has_source{false};
   spin_lock source_lock;
   std::stop_source source{std::nostopstate};  // guarded by source_lock; made at the first stop_token_of
@@ -110,8 +113,8 @@ class alignas(64) fiber {
 // stop_stands tells whether a stop of f stands, its own or everybody's.
 bool stop_stands(const fiber& f) noexcept;
 
-// stop_now takes a fiber whose stop stands out of where it is parked, and passes the stop to its tokens. Safe though the fiber
-// ends meanwhile.
+// stop_now takes a fiber whose stop stands out of where it is parked, and passes the stop to its tokens. Safe though
+// the fiber ends meanwhile.
 void stop_now(fiber& f) noexcept;
 
 }  // namespace weft::inline v0::sched

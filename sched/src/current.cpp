@@ -11,7 +11,9 @@ namespace {
 struct record_owner {
   thread_record* record = nullptr;
   ~record_owner() {
-    if (record != nullptr) release_record(std::exchange(record, nullptr));
+    if (record == nullptr) return;
+    if (record->data.dispose != nullptr) record->data.dispose(record->data);  // it may use the record
+    release_record(std::exchange(record, nullptr));
   }
 };
 

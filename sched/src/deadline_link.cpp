@@ -22,9 +22,9 @@ void deadline_link::ring(void* object, std::uint32_t) noexcept {
 
 deadline_link::deadline_link(nanotime when) noexcept : deadline_link(when, current_scheduler()) {}
 
-deadline_link::deadline_link(nanotime when, scheduler* timers) noexcept {
+deadline_link::deadline_link(nanotime when, scheduler* timers, link_origin origin) noexcept {
   if (when == never) return;
-  attach();
+  attach(origin);
   if (when <= now()) {
     fire();
     return;

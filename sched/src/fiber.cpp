@@ -70,8 +70,8 @@ bool end_commit(waiter self, void* object, std::uintptr_t) noexcept {
     recycle(f, p);
     return true;
   }
-  // Done is published before the reference goes: whoever joins may let go of the handle at once, and then the last of the
-  // two recycles.
+  // Done is published before the reference goes: whoever joins may let go of the handle at once, and then the last of
+  // the two recycles.
   waiter joiner = waiter::from_bits(f->joined.word.end());
   if (f->references.fetch_sub(1, std::memory_order_acq_rel) == 1) recycle(f, p);
   if (joiner) ready(joiner);
@@ -91,10 +91,16 @@ void fiber_entry(arrival t) noexcept {
   auto* order = static_cast<departure_order*>(static_cast<departure*>(t.data)->message);
   fiber* f = order->w->current;
   arrived(arrive(f->ctx, t));
-  f->entry(f->body);
+  if (f->data.around == nullptr) [[likely]] {
+    f->entry(f->body);
+  } else {
+    f->data.around(f->data, f->entry, f->body);
+  }
+  if (f->data.dispose != nullptr) [[unlikely]] f->data.dispose(f->data);
   if (f->on_start != handle_state::absent &&
       f->handle_now.exchange(handle_state::ended, std::memory_order_acq_rel) == handle_state::detached) {
     f->dispose_body(f->body);
+    if (f->data.dispose != nullptr) [[unlikely]] f->data.dispose(f->data);  // of what the body's end has made anew
   }
   end(current_worker(), f);
 }
@@ -121,6 +127,7 @@ fiber* create_fiber(scheduler& s, const fiber_options& options, std::size_t body
   f->sleep.cancel = cancel_sleep;
   f->stops.begin();
   f->links = nullptr;
+  f->data = {};
   f->reason = wait_reason::none;
   if (!options.name.empty() || !f->name.empty()) f->name.set(options.name);
   prepare(f->ctx, f->stack_bottom, reinterpret_cast<std::byte*>(body), fiber_entry);
@@ -137,8 +144,8 @@ void start(fiber& f) noexcept {
   } else {
     s.spawned_outside.fetch_add(1, std::memory_order_relaxed);
   }
-  // The fence in make_runnable orders the slot word before any later load of stop_everything by this fiber; stop_all has one
-  // between its store and its scan.
+  // The fence in make_runnable orders the slot word before any later load of stop_everything by this fiber; stop_all
+  // has one between its store and its scan.
   s.make_runnable(&f, scheduler::place::tail);
 }
 
@@ -201,6 +208,10 @@ void detach(fiber& f, void (*dispose_body)(void*) noexcept) noexcept {
   release(f);
 }
 
+bool is_detached(const fiber& f) noexcept {
+  return f.handle_now.load(std::memory_order_relaxed) == handle_state::detached;
+}
+
 void request_stop(fiber& f) noexcept {
   f.stops.request();
   stop_now(f);
@@ -216,6 +227,8 @@ void stop_now(fiber& f) noexcept {
   }
   if (source.stop_possible()) source.request_stop();  // runs the users' callbacks, so not under the lock
 }
+
+caller_data& data_of(fiber& f) noexcept { return f.data; }
 
 scheduler* scheduler_of(const fiber& f) noexcept { return f.home; }
 std::uint64_t id_of(const fiber& f) noexcept { return f.id.load(std::memory_order_relaxed); }

@@ -27,24 +27,31 @@ struct stoppable {
   wait_link** links;
   const std::atomic<bool>* everybody;
   std::uint32_t* uninterrupted;
+  std::uint32_t* shields;
 
-  // Whether a link made during this unwinding exists, and whether one has fired.
-  bool unwinding_has_link(int depth) const noexcept {
+  // How many times stops from outside were kept away: by an unwinding or by a shield. From the first on, only links
+  // count that were made since the last. They end in the reverse order of their beginnings, so a count tells them
+  // apart.
+  std::uint32_t depth() const noexcept {
+    return static_cast<std::uint32_t>(std::uncaught_exceptions()) + *shields;
+  }
+  // Whether a link made at this depth exists, and whether one has fired.
+  bool has_link(std::uint32_t depth) const noexcept {
     for (const wait_link* l = *links; l != nullptr; l = l->outer_) {
-      if (l->unwinding_ == depth) return true;
+      if (l->depth_ == depth) return true;
     }
     return false;
   }
-  bool unwinding_link_fired(int depth) const noexcept {
+  bool link_fired(std::uint32_t depth) const noexcept {
     for (const wait_link* l = *links; l != nullptr; l = l->outer_) {
-      if (l->unwinding_ == depth && l->fired()) return true;
+      if (l->depth_ == depth && l->fired()) return true;
     }
     return false;
   }
   bool stands(bool links_only) const noexcept {
     if (!word->stands(*everybody, links_only) || *uninterrupted != 0) return false;
-    const int depth = std::uncaught_exceptions();
-    return depth == 0 || unwinding_link_fired(depth);
+    const std::uint32_t now = depth();
+    return now == 0 || link_fired(now);
   }
 };
 
@@ -55,10 +62,10 @@ constinit const std::atomic<bool> nobody{false};
 
 stoppable stoppable_of(worker* w) noexcept {
   if (fiber* f = w == nullptr ? nullptr : w->current) {
-    return {&f->stops, &f->links, &f->home->stop_everything, &f->uninterrupted};
+    return {&f->stops, &f->links, &f->home->stop_everything, &f->uninterrupted, &f->shields};
   }
   thread_record* r = current_record();
-  return {&r->stops, &r->links, &nobody, &r->uninterrupted};
+  return {&r->stops, &r->links, &nobody, &r->uninterrupted, &r->shields};
 }
 
 }  // namespace
@@ -108,35 +115,36 @@ void yield() noexcept {
 }
 
 bool stop_stands(const fiber& f) noexcept {
-  return f.stops.stands(f.home->stop_everything);
+  return f.stops.requested(f.home->stop_everything);
 }
 
 bool announce(cancel_site& site, ended_by stops) noexcept {
   worker* w = current_worker();
   const stoppable self = stoppable_of(w);
-  // Not published where no stop counts: one that stands would take it out of each wait at once, and it would wait again.
+  // Not published where no stop counts: one that stands would take it out of each wait at once, and it would wait
+  // again.
   if (*self.uninterrupted != 0) [[unlikely]] return true;
-  const int depth = std::uncaught_exceptions();
-  if (depth != 0 && !self.unwinding_has_link(depth)) [[unlikely]] return true;
+  const std::uint32_t depth = self.depth();
+  if (depth != 0 && !self.has_link(depth)) [[unlikely]] return true;
   const waiter as = w != nullptr && w->p != nullptr && w->current != nullptr ? waiter(w->current)
                                                                              : waiter(current_record());
   for (;;) {
     if (depth != 0) [[unlikely]] {
       // Links from before don't count now. The end of the one that does sets the flag again if they have fired.
       self.word->set_linked(false);
-      if (self.unwinding_link_fired(depth)) self.word->set_linked(true);  // O4
+      if (self.link_fired(depth)) self.word->set_linked(true);  // O4
     }
     if (self.word->announce(&site, as.bits(), *self.everybody, stops == ended_by::links || depth != 0)) return true;
     withdraw();  // it was published for a moment: a stopper may have found it
-    if (depth == 0 || self.unwinding_link_fired(depth)) return false;  // else one from before has fired just now
+    if (depth == 0 || self.link_fired(depth)) return false;  // else one from before has fired just now
   }
 }
 
 void withdraw() noexcept {
   stop_word<>& stops = *stoppable_of(current_worker()).word;
   stops.withdraw();
-  // Whoever has read the site before may still be in its cancel(). What the site belongs to may be of another scheduler, and gone
-  // as soon as we return: wait for it. It takes a stop request at this very moment to get here.
+  // Whoever has read the site before may still be in its cancel(). What the site belongs to may be of another
+  // scheduler, and gone as soon as we return: wait for it. It takes a stop request at this very moment to get here.
   while (stops.in_cancel()) ::sched_yield();
 }
 
@@ -146,20 +154,23 @@ bool link_fired() noexcept { return stoppable_of(current_worker()).stands(true);
 
 uninterrupted::uninterrupted() noexcept : depth_(stoppable_of(current_worker()).uninterrupted) { ++*depth_; }
 
+shielded::shielded() noexcept : depth_(stoppable_of(current_worker()).shields) { ++*depth_; }
+
 // The links of one fiber are a chain on its stack. A link fires on any thread, and then touches itself (its destructor
 // waits for that) and the word, which is type-stable; never the chain.
-void wait_link::attach() noexcept {
+void wait_link::attach(link_origin origin) noexcept {
   const stoppable self = stoppable_of(current_worker());
   word_ = self.word;
   head_ = self.links;
   outer_ = std::exchange(*head_, this);
-  unwinding_ = std::uncaught_exceptions();
+  depth_ = self.depth();
+  if (origin == link_origin::inherited) inherited_ = current_fiber();
 }
 
 void wait_link::detach() noexcept {
   *head_ = outer_;
   // Our own store, or one of somebody who has been waited for.
-  if (!fired_.load(std::memory_order_relaxed) && unwinding_ == 0) return;
+  if (!fired_.load(std::memory_order_relaxed) && depth_ == 0) return;
   word_->set_linked(false);
   for (const wait_link* l = outer_; l != nullptr; l = l->outer_) {
     if (l->fired_.load(std::memory_order_seq_cst)) word_->set_linked(true);  // O4
@@ -167,14 +178,15 @@ void wait_link::detach() noexcept {
 }
 
 void wait_link::fire() noexcept {
+  if (inherited_ != nullptr && is_detached(*inherited_)) return;
   fired_.store(true, std::memory_order_seq_cst);  // O4
   word_->set_linked(true);
   cancel_announced(*word_, nobody);  // this link stands: nobody else need be asked
 }
 
-stop_link::stop_link(const std::stop_token& token) noexcept {
+stop_link::stop_link(const std::stop_token& token, link_origin origin) noexcept {
   if (!token.stop_possible()) return;
-  attach();
+  attach(origin);
   callback_.emplace(token, trigger{this});
 }
 
@@ -187,6 +199,11 @@ stop_link::~stop_link() {
 fiber* current_fiber() noexcept {
   worker* w = current_worker();
   return w == nullptr ? nullptr : w->current;
+}
+
+caller_data& current_data() noexcept {
+  fiber* const f = current_fiber();
+  return f != nullptr ? f->data : current_record()->data;
 }
 
 }  // namespace weft::inline v0::sched

@@ -30,7 +30,10 @@ verdict selection::wait(void (*unlock)(void* locks) noexcept, void* locks, wait_
     waiter nobody;
     const bool ours = claim(nobody);  // before anybody can who waits for the locks
     unlock(locks);
-    if (ours) return verdict::canceled;
+    if (ours) {
+      word_.decide(verdict::canceled);
+      return verdict::canceled;
+    }
   }
   // Decided, as a rule. Else a thread's park has ended for no reason, or the claimer has yet to say.
   constexpr auto stay = [](waiter, void* object, std::uintptr_t) noexcept {
@@ -50,7 +53,10 @@ verdict selection::wait(void (*unlock)(void* locks) noexcept, void* locks, wait_
 
 bool selection::abandon() noexcept {
   waiter nobody;
-  if (claim(nobody)) return true;
+  if (claim(nobody)) {
+    word_.decide(verdict::canceled);
+    return true;
+  }
   while (word_.decided() == verdict::pending) ::sched_yield();
   return false;
 }

@@ -35,6 +35,7 @@ thread_record* acquire_record() noexcept {
 }
 
 void release_record(thread_record* r) noexcept {
+  r->data = {};
   std::lock_guard guard(free_lock);
   r->link = free_records;
   free_records = r;
@@ -50,8 +51,8 @@ void park_thread(thread_record* r, const commit& c, stop_word<>& stops, const st
 namespace {
 
 #if defined(WEFT_TSAN)
-// ThreadSanitizer keeps a signal back until its thread calls something that it knows, which a futex is not: a thread that
-// sleeps here, as the first one in run() does, would never hear of it.
+// ThreadSanitizer keeps a signal back until its thread calls something that it knows, which a futex is not: a thread
+// that sleeps here, as the first one in run() does, would never hear of it.
 void sleep_on(const std::atomic<std::uint32_t>& token, nanotime until) noexcept {
   constexpr nanotime longest = 10'000'000;
   futex_wait(token, 0, std::min(until, after(longest)));

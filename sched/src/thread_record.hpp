@@ -4,6 +4,7 @@
 #include "dice.hpp"
 #include "wait_words.hpp"
 
+#include <weft/sched/caller_data.hpp>
 #include <weft/sched/clock.hpp>
 #include <weft/sched/park.hpp>
 
@@ -31,6 +32,8 @@ struct alignas(64) thread_record {
   deadline_link* timed = nullptr; // likewise, those that no scheduler's timers serve
   dice chance;                    // of the thread itself
   std::uint32_t uninterrupted = 0;  // of the thread itself
+  std::uint32_t shields = 0;        // likewise
+  caller_data data;                 // likewise
 };
 
 // acquire_record takes a free record or makes one; release_record gives it back.
@@ -41,8 +44,8 @@ void release_record(thread_record* r) noexcept;
 // may end a wait that it has announced: its own, or its fiber's.
 void park_thread(thread_record* r, const commit& c, stop_word<>& stops, const std::atomic<bool>& everybody) noexcept;
 
-// nap blocks the calling thread, whose record is r, until its token is set or the clock has reached `until`; false in the
-// latter case.
+// nap blocks the calling thread, whose record is r, until its token is set or the clock has reached `until`; false in
+// the latter case.
 bool nap(thread_record* r, nanotime until = never) noexcept;
 void ready_thread(thread_record* r) noexcept;
 

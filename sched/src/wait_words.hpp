@@ -39,10 +39,14 @@ class stop_word {
     linked_.store(false, std::memory_order_relaxed);
     site_.store(nullptr, std::memory_order_relaxed);
   }
+  // requested: of the fiber as a whole, whatever its links say.
+  bool requested(const Atomic<bool>& everybody) const noexcept {
+    return stop_.load(std::memory_order_seq_cst) || everybody.load(std::memory_order_seq_cst);
+  }
   // links_only: of the links, whatever else was asked to stop.
   bool stands(const Atomic<bool>& everybody, bool links_only = false) const noexcept {
     if (linked_.load(std::memory_order_seq_cst)) return true;
-    return !links_only && (stop_.load(std::memory_order_seq_cst) || everybody.load(std::memory_order_seq_cst));
+    return !links_only && requested(everybody);
   }
   // announce publishes s, where `as` (a waiter's bits) is going to park; false, and nothing is published, if a stop
   // stands.
@@ -75,8 +79,8 @@ class stop_word {
   bool links_only() const noexcept { return links_only_.load(std::memory_order_relaxed); }
 
   // missed is where the one who has run a fiber's commit has to cancel: a stop that came between announce and the
-  // commit found nobody to take out. The fiber may have gone on since, and another may be on the same type-stable memory:
-  // so cancel_announced asks again.
+  // commit found nobody to take out. The fiber may have gone on since, and another may be on the same type-stable
+  // memory: so cancel_announced asks again.
   cancel_site* missed(const Atomic<bool>& everybody) const noexcept { return stands(everybody) ? site() : nullptr; }
 
  private:

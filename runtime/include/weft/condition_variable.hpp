@@ -2,13 +2,13 @@
 #pragma once
 
 #include <weft/detail/time_span.hpp>
-#include <weft/detail/wait_queue.hpp>
 #include <weft/export.hpp>
 #include <weft/sched/clock.hpp>
 #include <weft/sched/deadline_link.hpp>
 #include <weft/sched/park.hpp>
 #include <weft/sched/selection.hpp>
 #include <weft/sched/spin_lock.hpp>
+#include <weft/sched/wait_queue.hpp>
 
 #include <chrono>
 #include <condition_variable>
@@ -91,7 +91,7 @@ class condition_variable {
    private:
     condition_variable& condition_;
     sched::selection waiting_{sched::ended_by::links};
-    detail::wait_node node_;
+    sched::wait_node node_;
     enum class stage : unsigned char { entered, canceled, notified } stage_ = stage::entered;
   };
 
@@ -152,7 +152,7 @@ class condition_variable {
   [[noreturn]] WEFT_API static void fail();
 
   sched::spin_lock guard_;
-  detail::wait_queue queue_;  // guarded by guard_
+  sched::wait_queue queue_;  // guarded by guard_
 };
 
 using condition_variable_any = condition_variable;

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <weft/detail/time_span.hpp>
-#include <weft/detail/wait_queue.hpp>
 #include <weft/export.hpp>
 #include <weft/sched/clock.hpp>
 #include <weft/sched/spin_lock.hpp>
+#include <weft/sched/wait_queue.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -48,7 +48,7 @@ class WEFT_API event {
 
   std::atomic<bool> set_{false};  // written under guard_
   sched::spin_lock guard_;
-  detail::wait_queue queue_;  // guarded by guard_
+  sched::wait_queue queue_;  // guarded by guard_
 };
 
 // auto_reset_event lets one go on for each set: who waits longest, or, if nobody does, who comes next. Sets that nobody
@@ -84,7 +84,7 @@ class WEFT_API auto_reset_event {
 
   bool set_ = false;  // guarded by guard_; false while somebody waits
   sched::spin_lock guard_;
-  detail::wait_queue queue_;  // guarded by guard_
+  sched::wait_queue queue_;  // guarded by guard_
 };
 
 }  // namespace weft::inline v0

@@ -79,7 +79,8 @@ class [[nodiscard]] fiber {
     if (fiber_ != nullptr) sched::request_stop(*fiber_);
   }
 
-  // detach gives the handle up; the fiber runs on, and its result is destroyed when it ends.
+  // detach gives the handle up; the fiber runs on, and its result is destroyed when it ends. Scopes that it was started
+  // in do not stop it any more, but for those that have already.
   // Throws std::errc::invalid_argument if the handle is empty.
   void detach() {
     if (fiber_ == nullptr) detail::throw_not_joinable();
@@ -131,7 +132,8 @@ struct starter {
                                             Args&&... args) {
     using call_type = call_of<F, Args...>;
     using body = joinable_body<call_type>;
-    reservation made(state, options, body::size, body::align, &body::run, sched::handle::one);
+    reservation made(state, options, body::size, body::align, &body::run, sched::handle::one,
+                     takes::scopes_and_values);
     void* const place = static_cast<std::byte*>(made.body()) + body::call_offset;
     ::new (place) call_type(std::in_place, std::forward<F>(f), std::forward<Args>(args)...);
     ::new (made.body()) typename body::outcome_type(made.fiber());
@@ -141,11 +143,16 @@ struct starter {
   }
 
   template <class F, class... Args>
-  static void go(runtime_state* state, const spawn_options& options, F&& f, Args&&... args) {
-    using call_type = call_of<F, Args...>;
-    reservation made(state, options, sizeof(call_type), alignof(call_type), &run_detached<call_type>,
-                     sched::handle::none);
-    ::new (made.body()) call_type(std::in_place, std::forward<F>(f), std::forward<Args>(args)...);
+  static void go(runtime_state* state, const spawn_options& options, takes along, F&& f, Args&&... args) {
+    go_in_place<call_of<F, Args...>>(state, options, along, std::in_place, std::forward<F>(f),
+                                     std::forward<Args>(args)...);
+  }
+
+  // go_in_place runs a Call that is made of `parts`, where it stays until its fiber ends.
+  template <class Call, class... Parts>
+  static void go_in_place(runtime_state* state, const spawn_options& options, takes along, Parts&&... parts) {
+    reservation made(state, options, sizeof(Call), alignof(Call), &run_detached<Call>, sched::handle::none, along);
+    ::new (made.body()) Call(std::forward<Parts>(parts)...);
     made.start();
   }
 };
@@ -172,12 +179,12 @@ template <class F, class... Args>
 template <class F, class... Args>
   requires detail::spawnable<F, Args...>
 void go(F&& f, Args&&... args) {
-  detail::starter::go(nullptr, spawn_options(), std::forward<F>(f), std::forward<Args>(args)...);
+  detail::starter::go(nullptr, spawn_options(), detail::takes::values, std::forward<F>(f), std::forward<Args>(args)...);
 }
 template <class F, class... Args>
   requires detail::spawnable<F, Args...>
 void go(const spawn_options& options, F&& f, Args&&... args) {
-  detail::starter::go(nullptr, options, std::forward<F>(f), std::forward<Args>(args)...);
+  detail::starter::go(nullptr, options, detail::takes::values, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
 // The calling fiber. On a plain thread: sleeps block the thread, yield yields it, the rest is as said.

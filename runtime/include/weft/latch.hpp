@@ -1,9 +1,9 @@
 // latch and barrier: fibers, and plain threads, that wait for one another.
 #pragma once
 
-#include <weft/detail/wait_queue.hpp>
 #include <weft/export.hpp>
 #include <weft/sched/spin_lock.hpp>
+#include <weft/sched/wait_queue.hpp>
 
 #include <atomic>
 #include <cstddef>
@@ -42,7 +42,7 @@ class WEFT_API latch {
  private:
   std::atomic<std::ptrdiff_t> left_;  // written under guard_
   sched::spin_lock guard_;
-  detail::wait_queue queue_;  // guarded by guard_
+  sched::wait_queue queue_;  // guarded by guard_
 };
 
 namespace detail {
@@ -65,7 +65,7 @@ class WEFT_API barrier_core {
   std::ptrdiff_t left_;                // guarded by guard_
   std::atomic<std::uint64_t> phase_{0};  // written under guard_
   sched::spin_lock guard_;
-  wait_queue queue_;  // guarded by guard_; of the present phase
+  sched::wait_queue queue_;  // guarded by guard_; of the present phase
 };
 
 struct no_completion {

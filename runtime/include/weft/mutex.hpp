@@ -2,10 +2,10 @@
 #pragma once
 
 #include <weft/detail/time_span.hpp>
-#include <weft/detail/wait_queue.hpp>
 #include <weft/export.hpp>
 #include <weft/sched/clock.hpp>
 #include <weft/sched/spin_lock.hpp>
+#include <weft/sched/wait_queue.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -76,7 +76,7 @@ class WEFT_API mutex {
 
   std::atomic<std::uint32_t> word_{0};
   sched::spin_lock guard_;
-  detail::wait_queue queue_;
+  sched::wait_queue queue_;
 };
 
 // timed_mutex is a mutex that can also be waited for until a time.

@@ -1,9 +1,9 @@
 // call_once: something that is done once, by whoever comes first.
 #pragma once
 
-#include <weft/detail/wait_queue.hpp>
 #include <weft/export.hpp>
 #include <weft/sched/spin_lock.hpp>
+#include <weft/sched/wait_queue.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -31,7 +31,7 @@ class WEFT_API once_flag {
 
   std::atomic<state> state_{state::fresh};  // written under guard_
   sched::spin_lock guard_;
-  detail::wait_queue queue_;  // guarded by guard_
+  sched::wait_queue queue_;  // guarded by guard_
 };
 
 // call_once calls f(args...) if nobody has done so for the flag; others wait meanwhile, and see what it did. If f

@@ -87,12 +87,12 @@ class WEFT_API runtime {
   template <class F, class... Args>
     requires detail::spawnable<F, Args...>
   void go(F&& f, Args&&... args) {
-    detail::starter::go(state_.get(), spawn_options(), std::forward<F>(f), std::forward<Args>(args)...);
+    detail::starter::go(state_.get(), spawn_options(), detail::takes::values, std::forward<F>(f), std::forward<Args>(args)...);
   }
   template <class F, class... Args>
     requires detail::spawnable<F, Args...>
   void go(const spawn_options& o, F&& f, Args&&... args) {
-    detail::starter::go(state_.get(), o, std::forward<F>(f), std::forward<Args>(args)...);
+    detail::starter::go(state_.get(), o, detail::takes::values, std::forward<F>(f), std::forward<Args>(args)...);
   }
 
   // stop ends the runtime: it requests a stop of every fiber, detached ones too, and waits until the last has ended;

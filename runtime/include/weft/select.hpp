@@ -2,10 +2,15 @@
 #pragma once
 
 #include <weft/channel.hpp>
+#include <weft/detail/channel_base.hpp>
 #include <weft/detail/time_span.hpp>
-#include <weft/detail/wait_queue.hpp>
 #include <weft/export.hpp>
+#include <weft/io/calls.hpp>
+#include <weft/netpoll/watcher.hpp>
 #include <weft/sched/clock.hpp>
+#include <weft/sched/selection.hpp>
+#include <weft/sched/wait_queue.hpp>
+#include <weft/time.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -21,21 +26,21 @@ namespace weft::inline v0 {
 
 namespace detail {
 
-enum class case_kind : std::uint8_t { channel, timeout, stop, otherwise };
+enum class case_kind : std::uint8_t { channel, clock, readiness, timeout, stop, otherwise };
 
 // select_case is one case of a select, without its types.
 struct select_case {
   case_kind kind = case_kind::channel;
-  // Of a channel's case; null for a null channel, which is never ready.
+  // Of a channel's case, and of a clock's; null for a null channel, which is never ready.
   channel_base* channel = nullptr;
-  wait_queue channel_base::* queue = nullptr;
-  sched::verdict (*attempt)(select_case& self, wake_list& wake) = nullptr;  // under the channel's lock
+  sched::wait_queue channel_base::* queue = nullptr;
+  sched::verdict (*attempt)(select_case& self, sched::wake_list& wake) = nullptr;  // under the channel's lock
   void (*pin)(channel_base& c, bool on) noexcept = nullptr;
-  wait_node node;
+  sched::wait_node node;
   sched::verdict outcome = sched::verdict::pending;
-  // Of the others.
-  sched::nanotime when = sched::never;
-  std::stop_token token;
+  poll::watcher* watched = nullptr;  // of a readiness
+  sched::nanotime when = sched::never;  // of a timeout
+  std::stop_token token;                // of a stop
 };
 
 // select_scratch is the room that a select of n cases needs beside them.
@@ -62,7 +67,7 @@ struct receive_case : select_case {
     channel = c;
     queue = &channel_base::receivers;
     node.element = std::addressof(value);
-    attempt = [](select_case& self, wake_list& wake) {
+    attempt = [](select_case& self, sched::wake_list& wake) {
       return static_cast<channel_state<T>*>(self.channel)->take(static_cast<receive_case&>(self).value, wake);
     };
     pin = &pin_channel<T>;
@@ -82,7 +87,7 @@ struct send_case : select_case {
     channel = c;
     queue = &channel_base::senders;
     node.element = copy ? std::addressof(*copy) : v;
-    attempt = [](select_case& self, wake_list& wake) {
+    attempt = [](select_case& self, sched::wake_list& wake) {
       return static_cast<channel_state<T>*>(self.channel)->put(*static_cast<T*>(self.node.element), wake);
     };
     pin = &pin_channel<T>;
@@ -95,6 +100,46 @@ struct send_case : select_case {
   }
 
   std::optional<T> copy;
+  F handler;
+};
+
+template <class F>
+struct clock_case : select_case {
+  clock_case(clock_state& clock, F f) : handler(std::move(f)) {
+    kind = case_kind::clock;
+    channel = &clock;
+    queue = &channel_base::receivers;
+    attempt = [](select_case& self, sched::wake_list&) {
+      auto& mine = static_cast<clock_case&>(self);
+      mine.tick = static_cast<clock_state*>(mine.channel)->take_locked();
+      return mine.tick ? sched::verdict::done : sched::verdict::pending;
+    };
+  }
+  clock_case(const clock_case&) = delete;
+  clock_case& operator=(const clock_case&) = delete;
+  void run() {
+    if constexpr (std::is_invocable_v<F&, clock_state::time_point>) {
+      std::invoke(handler, *tick);
+    } else {
+      std::invoke(handler);
+    }
+  }
+
+  std::optional<clock_state::time_point> tick;
+  F handler;
+};
+
+template <class F>
+struct readiness_case : select_case {
+  readiness_case(poll::descriptor* d, poll::mode m, F f) : watch(d, m), handler(std::move(f)) {
+    kind = case_kind::readiness;
+    watched = &watch;
+  }
+  readiness_case(const readiness_case&) = delete;
+  readiness_case& operator=(const readiness_case&) = delete;
+  void run() { std::invoke(handler); }
+
+  poll::watcher watch;
   F handler;
 };
 
@@ -125,10 +170,11 @@ concept case_of_select = std::is_base_of_v<select_case, std::remove_cvref_t<Case
 //                  weft::on_timeout(100ms, [&] { ... }),
 //                  weft::on_stop(token, [&] { ... }));
 //
-// otherwise(f) is what happens if no other case can go on at this moment; such a select never waits. A timeout does not
-// come before what can go on. A null channel is never ready. A select that has nothing to wait for waits for ever.
-// Throws canceled_error if a stop of the caller stands, unless it has an otherwise(); errc::closed if it sends to a
-// closed channel, also one that is closed meanwhile. Nothing is allocated. Fibers and plain threads.
+// Other cases: on_tick, of a timer or ticker; on_readable and on_writable, of a connection or anything else that has a
+// descriptor. otherwise(f) is what happens if no other case can go on at this moment; such a select never waits. A
+// timeout does not come before what can go on. A null channel is never ready. A select that has nothing to wait for
+// waits for ever. Throws canceled_error if a stop of the caller stands, unless it has an otherwise(); errc::closed if
+// it sends to a closed channel, also one that is closed meanwhile. Nothing is allocated. Fibers and plain threads.
 template <detail::case_of_select... Cases>
 std::size_t select(Cases&&... cases) {
   constexpr std::size_t n = sizeof...(Cases);
@@ -159,6 +205,23 @@ template <class Handle, class U, class F = detail::nothing_to_do>
     return detail::send_case<T, F>(detail::channel_access::state(to), nullptr,
                                    std::optional<T>(std::in_place, std::forward<U>(value)), std::move(f));
   }
+}
+// on_tick: of a timer or ticker; f takes the time when the tick was due, or nothing.
+template <class Clock, class F = detail::nothing_to_do>
+[[nodiscard]] auto on_tick(Clock& clock, F f = {}) {
+  return detail::clock_case<F>(detail::clock_access::state(clock), std::move(f));
+}
+// on_readable, on_writable: when a read, an accept, or a write, would not have to wait: for data or room, a connection,
+// the stream's end, an error, a deadline that has passed, the close of the handle. Nothing is read or written; somebody
+// else may be quicker to. Any number may wait so for one handle, beside its readers and writers. The handle need not
+// outlive the select.
+template <class Handle, class F = detail::nothing_to_do>
+[[nodiscard]] auto on_readable(const Handle& of, F f = {}) {
+  return detail::readiness_case<F>(io::access::descriptor(of), poll::mode::read, std::move(f));
+}
+template <class Handle, class F = detail::nothing_to_do>
+[[nodiscard]] auto on_writable(const Handle& of, F f = {}) {
+  return detail::readiness_case<F>(io::access::descriptor(of), poll::mode::write, std::move(f));
 }
 // on_timeout: a duration from now, or a steady time point.
 template <class When, class F = detail::nothing_to_do>

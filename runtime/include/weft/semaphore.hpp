@@ -2,10 +2,10 @@
 #pragma once
 
 #include <weft/detail/time_span.hpp>
-#include <weft/detail/wait_queue.hpp>
 #include <weft/export.hpp>
 #include <weft/sched/clock.hpp>
 #include <weft/sched/spin_lock.hpp>
+#include <weft/sched/wait_queue.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -42,7 +42,7 @@ class WEFT_API semaphore_core {
   std::atomic<std::ptrdiff_t> permits_;
   std::atomic<std::size_t> waiters_{0};
   sched::spin_lock guard_;
-  wait_queue queue_;  // guarded by guard_
+  sched::wait_queue queue_;  // guarded by guard_
 };
 
 }  // namespace detail

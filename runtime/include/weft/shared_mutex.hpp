@@ -2,10 +2,10 @@
 #pragma once
 
 #include <weft/detail/time_span.hpp>
-#include <weft/detail/wait_queue.hpp>
 #include <weft/export.hpp>
 #include <weft/sched/clock.hpp>
 #include <weft/sched/spin_lock.hpp>
+#include <weft/sched/wait_queue.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -15,10 +15,10 @@ namespace weft::inline v0 {
 // shared_mutex is held by one fiber or plain thread alone, or shared by any number. Meets std's SharedTimedLockable:
 // use it with std::unique_lock and std::shared_lock.
 //
-// Fairness: who waits is served in the order of arrival, and nobody overtakes: a reader that comes while a writer waits,
-// waits behind it. So neither kind starves. The price: readers don't join while somebody waits, and a reader that locks
-// twice may wait for itself.
-// Waits end as mutex's do: with an explicit bound of the caller alone. May be destroyed as soon as nobody holds it.
+// Fairness: who waits is served in the order of arrival, and nobody overtakes: a reader that comes while a writer
+// waits, waits behind it. So neither kind starves. The price: readers don't join while somebody waits, and a reader
+// that locks twice may wait for itself. Waits end as mutex's do: with an explicit bound of the caller alone. May be
+// destroyed as soon as nobody holds it.
 class WEFT_API shared_mutex {
  public:
   constexpr shared_mutex() noexcept = default;
@@ -59,10 +59,10 @@ class WEFT_API shared_mutex {
   bool take_locked(kind k) noexcept;
   bool lock_slow(kind k) noexcept;  // false: a link of the caller has fired
   bool lock_until(kind k, sched::nanotime until);
-  void serve_locked(detail::wake_list& wake) noexcept;
+  void serve_locked(sched::wake_list& wake) noexcept;
 
   sched::spin_lock guard_;
-  detail::wait_queue queue_;  // guarded by guard_
+  sched::wait_queue queue_;  // guarded by guard_
   std::size_t readers_ = 0;   // guarded by guard_
   bool writer_ = false;       // guarded by guard_
 };

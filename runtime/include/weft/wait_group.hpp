@@ -1,9 +1,9 @@
 // wait_group: wait until a number of things are done.
 #pragma once
 
-#include <weft/detail/wait_queue.hpp>
 #include <weft/export.hpp>
 #include <weft/sched/spin_lock.hpp>
+#include <weft/sched/wait_queue.hpp>
 
 #include <atomic>
 #include <cstddef>
@@ -42,7 +42,7 @@ class WEFT_API wait_group {
 
   std::atomic<std::int64_t> word_{0};
   sched::spin_lock guard_;
-  detail::wait_queue queue_;
+  sched::wait_queue queue_;
 };
 
 }  // namespace weft::inline v0

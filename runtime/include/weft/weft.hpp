@@ -31,7 +31,9 @@
 #include <weft/os/process.hpp>
 #include <weft/os/signal.hpp>
 #include <weft/runtime.hpp>
+#include <weft/scope.hpp>
 #include <weft/select.hpp>
 #include <weft/semaphore.hpp>
 #include <weft/shared_mutex.hpp>
+#include <weft/time.hpp>
 #include <weft/wait_group.hpp>

@@ -1,7 +1,7 @@
 // channel_state: a channel behind its handles, and its operations. Included by channel.hpp.
 #pragma once
 
-#include <weft/detail/wait_queue.hpp>
+#include <weft/detail/channel_base.hpp>
 #include <weft/export.hpp>
 #include <weft/sched/clock.hpp>
 #include <weft/sched/deadline_link.hpp>
@@ -50,9 +50,9 @@ class channel_state final : public channel_base {
 
   // put and take do what can be done at once. The lock is held; `wake` is delivered once it is not, also if an element
   // throws as it moves: nothing has moved then. pending: nothing could be done.
-  sched::verdict put(T& value, wake_list& wake) {
+  sched::verdict put(T& value, sched::wake_list& wake) {
     if (closed) return sched::verdict::closed;
-    if (wait_node* const n = receivers.claim()) {
+    if (sched::wait_node* const n = receivers.claim()) {
       hand_over(*n, wake, [&] { static_cast<std::optional<T>*>(n->element)->emplace(std::move(value)); });
       return sched::verdict::done;
     }
@@ -61,20 +61,20 @@ class channel_state final : public channel_base {
     ++count_;
     return sched::verdict::done;
   }
-  sched::verdict take(std::optional<T>& value, wake_list& wake) {
+  sched::verdict take(std::optional<T>& value, sched::wake_list& wake) {
     if (count_ > 0) {
       value.emplace(std::move(*at(head_)));
       std::destroy_at(at(head_));
       head_ = head_ + 1 == capacity_ ? 0 : head_ + 1;
       --count_;
-      while (wait_node* const n = senders.claim()) {
+      while (sched::wait_node* const n = senders.claim()) {
         const bool moved = refill(*n);
         wake.add(*n, moved ? sched::verdict::done : sched::verdict::again);  // it meets its exception by itself
         if (moved) break;
       }
       return sched::verdict::done;
     }
-    if (wait_node* const n = senders.claim()) {
+    if (sched::wait_node* const n = senders.claim()) {
       hand_over(*n, wake, [&] { value.emplace(std::move(*static_cast<T*>(n->element))); });
       return sched::verdict::done;
     }
@@ -98,7 +98,7 @@ class channel_state final : public channel_base {
 
   // hand_over moves an element to or from the waiter of n, which has been claimed.
   template <class Move>
-  static void hand_over(wait_node& n, wake_list& wake, Move move) {
+  static void hand_over(sched::wait_node& n, sched::wake_list& wake, Move move) {
     try {
       move();
     } catch (...) {
@@ -109,7 +109,7 @@ class channel_state final : public channel_base {
   }
 
   // refill puts a claimed sender's element into the place that has become free; false if it throws.
-  bool refill(wait_node& n) noexcept {
+  bool refill(sched::wait_node& n) noexcept {
     try {
       ::new (static_cast<void*>(at(head_ + count_))) T(std::move(*static_cast<T*>(n.element)));
     } catch (...) {
@@ -137,7 +137,7 @@ class channel_lock {
   channel_lock& operator=(const channel_lock&) = delete;
   void release() noexcept { channel_ = nullptr; }
 
-  wake_list wake;
+  sched::wake_list wake;
 
  private:
   channel_base* channel_;
@@ -185,12 +185,12 @@ sched::verdict send_to(channel_state<T>* s, T& value) {
     channel_lock held(*s);
     sched::verdict v = s->put(value, held.wake);
     if (v != sched::verdict::pending) return v;
-    wait_node n;
+    sched::wait_node n;
     n.element = std::addressof(value);
     held.release();
     if (pin.get() == nullptr) pin = channel_ref<T>::another(s);
     s->senders.push(n);
-    v = wait_in(s->senders, n, s->lock, sched::wait_reason::channel_send);
+    v = sched::wait_in(s->senders, n, s->lock, sched::wait_reason::channel_send);
     if (v == sched::verdict::done || v == sched::verdict::closed) return v;
   }
 }
@@ -205,12 +205,12 @@ sched::verdict receive_from(channel_state<T>* s, std::optional<T>& value) {
     channel_lock held(*s);
     sched::verdict v = s->take(value, held.wake);
     if (v != sched::verdict::pending) return v;
-    wait_node n;
+    sched::wait_node n;
     n.element = std::addressof(value);
     held.release();
     if (pin.get() == nullptr) pin = channel_ref<T>::another(s);
     s->receivers.push(n);
-    v = wait_in(s->receivers, n, s->lock, sched::wait_reason::channel_receive);
+    v = sched::wait_in(s->receivers, n, s->lock, sched::wait_reason::channel_receive);
     if (v == sched::verdict::done || v == sched::verdict::closed) return v;
   }
 }

@@ -20,8 +20,12 @@ struct spawn_options;
 
 namespace detail {
 
+class inheritance;
 class runtime_state;
 struct starter;
+
+// What a new fiber takes along of its starter's surroundings: scopes and values, or the values alone.
+enum class takes : unsigned char { scopes_and_values, values };
 
 // reservation is a fiber between its allocation and its start. It keeps a runtime that is being stopped from ending
 // under a caller that is no fiber of it.
@@ -30,7 +34,7 @@ class WEFT_API reservation {
   // In the runtime of `state`, or, where that is null, in the caller's. Throws std::system_error: errc::no_runtime
   // without a runtime, not_enough_memory without a stack.
   reservation(runtime_state* state, const spawn_options& options, std::size_t size, std::size_t align,
-              void (*entry)(void* body) noexcept, sched::handle handle);
+              void (*entry)(void* body) noexcept, sched::handle handle, takes along);
   ~reservation();  // gives an unstarted fiber back
   reservation(const reservation&) = delete;
   reservation& operator=(const reservation&) = delete;

@@ -25,6 +25,12 @@ template <class Duration>
 sched::nanotime to_nanotime(const std::chrono::time_point<std::chrono::steady_clock, Duration>& when) {
   return saturated(when.time_since_epoch());
 }
+// Of a clock that may be set, looked at once.
+template <class Clock, class Duration>
+  requires(!std::is_same_v<Clock, std::chrono::steady_clock>)
+sched::nanotime to_nanotime(const std::chrono::time_point<Clock, Duration>& when) {
+  return sched::after(saturated(when - Clock::now()));
+}
 template <class Rep, class Period>
 sched::nanotime to_nanotime(const std::chrono::duration<Rep, Period>& time) {
   const sched::nanotime ns = saturated(time);

@@ -7,7 +7,7 @@
 #include <weft/mutex.hpp>
 #include <weft/net/tcp.hpp>
 #include <weft/sched/clock.hpp>
-#include <weft/sched/park.hpp>
+#include <weft/scope.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -132,7 +132,7 @@ class connection_count {
 template <class Handler>
 void handle(Handler& handler, service& shared, tcp_conn conn) {
   const endpoint peer = conn.remote_endpoint();
-  const sched::stop_link stop(shared.stop.get_token());
+  const stop_scope until_the_drain_ends(shared.stop.get_token());
   try {
     std::invoke(handler, std::move(conn));
   } catch (const std::system_error& error) {

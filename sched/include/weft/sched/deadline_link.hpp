@@ -15,13 +15,13 @@ struct thread_record;
 //     bool passed;
 //     { deadline_link link(when); error = call(); passed = link.passed(); }
 //     if (error == canceled && passed && !stop_requested()) error = timed_out;
-// `never` costs nothing, a time that has come needs no timer. Otherwise the timers of a scheduler serve it, the caller's
-// (current_scheduler) or the given one; no memory for one is fatal, as it is for a sleep. A plain thread that has no
-// scheduler looks at the clock itself when it waits.
+// `never` costs nothing, a time that has come needs no timer. Otherwise the timers of a scheduler serve it, the
+// caller's (current_scheduler) or the given one; no memory for one is fatal, as it is for a sleep. A plain thread
+// that has no scheduler looks at the clock itself when it waits.
 class WEFT_API deadline_link : private wait_link {
  public:
   explicit deadline_link(nanotime when) noexcept;
-  deadline_link(nanotime when, scheduler* timers) noexcept;
+  deadline_link(nanotime when, scheduler* timers, link_origin origin = link_origin::own) noexcept;
   ~deadline_link();
 
   // passed tells whether the time has come.

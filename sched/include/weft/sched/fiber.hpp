@@ -37,8 +37,8 @@ WEFT_API void start(fiber& f) noexcept;
 // discard returns a fiber that was never started.
 WEFT_API void discard(fiber& f) noexcept;
 
-// join waits until the fiber has ended and left its stack. False if the caller was stopped first. One joiner at a time; a
-// second one and a fiber that joins itself are fatal. REQUIRES: the caller holds the handle.
+// join waits until the fiber has ended and left its stack. False if the caller was stopped first. One joiner at a
+// time; a second one and a fiber that joins itself are fatal. REQUIRES: the caller holds the handle.
 [[nodiscard]] WEFT_API bool join(fiber& f) noexcept;
 // join_uncancelled waits though a stop of the caller stands; for destructors.
 WEFT_API void join_uncancelled(fiber& f) noexcept;
@@ -50,6 +50,8 @@ WEFT_API void release(fiber& f) noexcept;
 // detach drops the handle of a fiber that may still run: `dispose(body)` is called, once, when it has ended (at once if
 // it has).
 WEFT_API void detach(fiber& f, void (*dispose)(void* body) noexcept) noexcept;
+
+WEFT_API bool is_detached(const fiber& f) noexcept;
 
 // request_stop makes the fiber's stop stand: its cancellable waits end, those to come refuse to begin. Idempotent.
 // REQUIRES: the caller holds the handle.
@@ -64,7 +66,8 @@ WEFT_API void set_name(fiber& f, std::string_view name) noexcept;
 // stop_token_of gives a token that the fiber's stop requests reach. Allocates at the first call; throws std::bad_alloc.
 WEFT_API std::stop_token stop_token_of(fiber& f);
 
-// sleep_until parks the caller until the clock has reached `when`. False if it was stopped first. Works on plain threads.
+// sleep_until parks the caller until the clock has reached `when`. False if it was stopped first. Works on plain
+// threads.
 [[nodiscard]] WEFT_API bool sleep_until(nanotime when) noexcept;
 
 }  // namespace weft::inline v0::sched

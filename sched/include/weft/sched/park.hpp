@@ -36,9 +36,9 @@ enum class wait_reason : std::uint8_t {
 
 // commit is what makes a parked waiter findable: a compare and swap that publishes it, the unlocking of a list.
 //
-// For a fiber, run is called after its registers are saved, on the stack of whatever runs next; for a plain thread, just
-// before it blocks. It gets the waiter and the two words given here, all by value. It returns true if the waiter is to
-// stay parked and false if the wait is over already (it then becomes runnable at once; park returns as usual).
+// For a fiber, run is called after its registers are saved, on the stack of whatever runs next; for a plain thread,
+// just before it blocks. It gets the waiter and the two words given here, all by value. It returns true if the waiter
+// is to stay parked and false if the wait is over already (it then becomes runnable at once; park returns as usual).
 // From the moment it has published the waiter, which may be running elsewhere by then, it touches nothing of it: not
 // the fiber, not its stack. It must not park, and it allocates nothing.
 struct commit {
@@ -47,9 +47,10 @@ struct commit {
   std::uintptr_t word = 0;
 };
 
-// park suspends the caller until somebody calls ready() with its waiter, once for each commit that published it. Whoever did
-// may have done so for another reason than the one hoped for (a stop, a close): every caller re-checks. On a fiber other fibers run meanwhile, and the caller may come back on another thread;
-// on a plain thread, or inside a blocking region, it blocks the thread.
+// park suspends the caller until somebody calls ready() with its waiter, once for each commit that published it.
+// Whoever did may have done so for another reason than the one hoped for (a stop, a close): every caller re-checks.
+// On a fiber other fibers run meanwhile, and the caller may come back on another thread; on a plain thread, or inside
+// a blocking region, it blocks the thread.
 WEFT_API void park(const commit& c, wait_reason why) noexcept;
 
 // ready hands over a waiter that the caller owns: a fiber becomes runnable, a thread wakes. The caller touches neither
@@ -86,14 +87,14 @@ WEFT_API void withdraw() noexcept;
 
 // stop_requested tells whether a stop of the caller stands: of its fiber, inside a blocking region too, or of one of
 // the wait_links that exist. Clean-up code is not cancelled: while the caller unwinds, only links count that were made
-// since the exception was thrown.
+// since the exception was thrown; likewise within `shielded`.
 WEFT_API bool stop_requested() noexcept;
 
-// link_fired tells whether one of the caller's wait_links has stopped its waits; while it unwinds, as said.
+// link_fired tells whether one of the caller's wait_links has stopped its waits; of those that count, as said.
 WEFT_API bool link_fired() noexcept;
 
-// uninterrupted keeps every stop from the caller while it exists: waits that must not be ended, such as the locking that
-// ends the wait for a condition. Lives on the stack of one fiber or thread.
+// uninterrupted keeps every stop from the caller while it exists: waits that must not be ended, such as the locking
+// that ends the wait for a condition. Lives on the stack of one fiber or thread.
 class WEFT_API uninterrupted {
  public:
   uninterrupted() noexcept;
@@ -105,8 +106,25 @@ class WEFT_API uninterrupted {
   std::uint32_t* depth_;
 };
 
+// shielded keeps the stops from the caller that come from outside of it: while it exists, only wait_links count that
+// were made inside. Lives on the stack of one fiber or thread; nests.
+class WEFT_API shielded {
+ public:
+  shielded() noexcept;
+  ~shielded() { --*depth_; }
+  shielded(const shielded&) = delete;
+  shielded& operator=(const shielded&) = delete;
+
+ private:
+  std::uint32_t* depth_;
+};
+
 template <template <class> class Atomic>
 class stop_word;  // sched/src/wait_words.hpp
+
+// Where a link comes from: of its caller's own making, or given to the calling fiber by whoever started it. The latter
+// has no effect any more once the fiber's handle was detached.
+enum class link_origin : std::uint8_t { own, inherited };
 
 // wait_link is what stop_link and deadline_link have in common: something outside that stops the waits that the caller
 // begins or is in while the link exists, as a stop of its fiber would. On a plain thread too. Links nest.
@@ -121,7 +139,7 @@ class WEFT_API wait_link {
   ~wait_link() = default;
 
   // attach makes this the caller's innermost link. detach undoes it; whoever may fire has finished by then.
-  void attach() noexcept;
+  void attach(link_origin origin = link_origin::own) noexcept;
   void detach() noexcept;
   bool attached() const noexcept { return word_ != nullptr; }
 
@@ -135,14 +153,15 @@ class WEFT_API wait_link {
   stop_word<std::atomic>* word_ = nullptr;  // of the fiber or thread; null: not attached
   wait_link** head_ = nullptr;
   wait_link* outer_ = nullptr;
-  int unwinding_ = 0;  // std::uncaught_exceptions() when it was made
+  const fiber* inherited_ = nullptr;  // by which fiber
+  std::uint32_t depth_ = 0;           // how many unwindings and shields there were when it was made
   std::atomic<bool> fired_{false};
 };
 
 // stop_link lets a token stop the caller's waits. A token that has no source costs nothing.
 class WEFT_API stop_link : private wait_link {
  public:
-  explicit stop_link(const std::stop_token& token) noexcept;
+  explicit stop_link(const std::stop_token& token, link_origin origin = link_origin::own) noexcept;
   ~stop_link();
 
  private:

@@ -78,7 +78,7 @@ class WEFT_API selection : private cancel_site {
   // also if a stop stands already, which is not waited out. The caller enters none of the locks meanwhile.
   verdict wait(void (*unlock)(void* locks) noexcept, void* locks, wait_reason why) noexcept;
 
-  // abandon is in place of wait: it ends the wait before it begins. False if somebody has ended it already.
+  // abandon ends the wait, in place of wait or after it; nobody decides any more when it returns. False if it was over.
   bool abandon() noexcept;
 
   // claim is called with the lock held of a queue that the selection is in. False if the wait is over; else the caller

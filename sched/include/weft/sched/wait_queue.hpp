@@ -1,4 +1,4 @@
-// wait_queue: who waits at one side of a channel. Included by channel.hpp.
+// wait_queue: who waits for one thing, in line.
 #pragma once
 
 #include <weft/export.hpp>
@@ -7,17 +7,17 @@
 
 #include <cstddef>
 
-namespace weft::inline v0::detail {
+namespace weft::inline v0::sched {
 
 // wait_node is a selection's place in one queue. On the waiter's stack. Guarded by the queue's lock while it is queued;
 // once claimed, it belongs to the claimer until that decides.
 struct wait_node {
   wait_node* next = nullptr;
   wait_node* previous = nullptr;
-  sched::selection* of = nullptr;
+  selection* of = nullptr;
   void* element = nullptr;  // of a channel: where it goes to, or comes from
-  sched::waiter who;        // claimed: whom to make ready; nobody if it does not sleep yet
-  sched::verdict outcome = sched::verdict::pending;
+  waiter who;        // claimed: whom to make ready; nobody if it does not sleep yet
+  verdict outcome = verdict::pending;
   bool queued = false;
 };
 
@@ -75,7 +75,7 @@ class wait_queue {
 class wake_list {
  public:
   // add: n has been claimed, with this outcome.
-  void add(wait_node& n, sched::verdict outcome) noexcept {
+  void add(wait_node& n, verdict outcome) noexcept {
     n.outcome = outcome;
     n.next = nullptr;
     (last_ != nullptr ? last_->next : first_) = &n;
@@ -95,41 +95,7 @@ class wake_list {
 
 // wait_in parks the caller, whose n is in `queue`, until it is claimed or stopped. `held` is the queue's lock, which is
 // unlocked meanwhile and afterwards; n has left the queue then.
-WEFT_API sched::verdict wait_in(wait_queue& queue, wait_node& n, sched::spin_lock& held, sched::wait_reason why,
-                                sched::ended_by stops = sched::ended_by::any_stop) noexcept;
+WEFT_API verdict wait_in(wait_queue& queue, wait_node& n, spin_lock& held, wait_reason why,
+                                ended_by stops = ended_by::any_stop) noexcept;
 
-// channel_base is what a channel is apart from its elements. Shared by its handles, and by whoever waits at it.
-class channel_base {
- public:
-  channel_base(const channel_base&) = delete;
-  channel_base& operator=(const channel_base&) = delete;
-
-  void refer() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
-  // let_go is true for the last reference, whose owner destroys the channel.
-  [[nodiscard]] bool let_go() noexcept { return references_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
-
-  // shut marks the channel closed and wakes all who wait; false if it was closed before.
-  WEFT_API bool shut() noexcept;
-
-  sched::spin_lock lock;
-  wait_queue senders;    // guarded by lock
-  wait_queue receivers;  // guarded by lock
-  bool closed = false;   // guarded by lock
-
- protected:
-  channel_base() noexcept = default;
-  ~channel_base() = default;
-
- private:
-  std::atomic<std::size_t> references_{1};
-};
-
-// wait_for_a_stop is the wait at a channel that is null. Returns when a stop of the caller stands.
-WEFT_API void wait_for_a_stop(sched::wait_reason why) noexcept;
-
-// Throws what a channel's operation failed with: errc::closed, a stop, or a null channel's std::errc::invalid_argument.
-[[noreturn]] WEFT_API void throw_channel_failure(const char* operation, sched::verdict v);
-[[noreturn]] WEFT_API void throw_null_channel(const char* operation);
-[[noreturn]] WEFT_API void throw_channel_too_large(std::size_t capacity);
-
-}  // namespace weft::inline v0::detail
+}  // namespace weft::inline v0::sched
