@@ -5,9 +5,13 @@
 #include <weft/buffer.hpp>
 #include <weft/channel.hpp>
 #include <weft/condition_variable.hpp>
+#include <weft/coroutine.hpp>
 #include <weft/error.hpp>
 #include <weft/event.hpp>
 #include <weft/fiber.hpp>
+#include <weft/fiber_local.hpp>
+#include <weft/future.hpp>
+#include <weft/inherited.hpp>
 #include <weft/io.hpp>
 #include <weft/latch.hpp>
 #include <weft/mutex.hpp>
@@ -35,5 +39,7 @@
 #include <weft/select.hpp>
 #include <weft/semaphore.hpp>
 #include <weft/shared_mutex.hpp>
+#include <weft/singleflight.hpp>
+#include <weft/task_group.hpp>
 #include <weft/time.hpp>
 #include <weft/wait_group.hpp>
