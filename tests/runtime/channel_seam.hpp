@@ -10,7 +10,7 @@ namespace testing_support {
 
 // TEST_await_receivers returns when so many wait to receive, TEST_await_senders when they wait to send.
 template <class T>
-void TEST_await(const weft::channel<T>& c, weft::detail::wait_queue weft::detail::channel_base::* queue,
+void TEST_await(const weft::channel<T>& c, weft::sched::wait_queue weft::detail::channel_base::* queue,
                 std::size_t n) {
   auto* const state = weft::detail::channel_access::state(c);
   for (std::size_t waiting = 0; waiting != n; weft::this_fiber::yield()) {

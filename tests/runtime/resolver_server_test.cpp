@@ -447,6 +447,20 @@ TEST(ResolverServer, ManyLookupsAtOnceBlockNobody) {
   EXPECT_EQ(right, lookups);
 }
 
+// covers M1
+TEST(ResolverServer, ALookupEndsWithItsScope) {
+  fake_name_server silent(silence);
+  const resolver_options options = options_for({silent.where()}, 60s);
+  on_fibers([&] {
+    const weft::timeout_scope scope(10ms);
+    std::error_code ec;
+    EXPECT_TRUE(resolve("host.test", options, ec).empty());
+    EXPECT_EQ(ec, std::errc::operation_canceled);
+    EXPECT_TRUE(scope.expired());
+    EXPECT_THROW(static_cast<void>(resolve("host.test", options)), weft::canceled_error);
+  });
+}
+
 // Figures of each fault: lookups, how they ended. covers N14
 TEST(ResolverFaults, EveryLookupEndsWhateverTheServerDoes) {
   struct row {
