@@ -4,10 +4,12 @@
 #include <sys/resource.h>
 
 #include <charconv>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,10 +40,18 @@ class flags {
     });
   }
 
-  // What stands without a name before it.
-  flags& rest(std::string value_name, std::vector<std::string>& values) {
+  // A name alone.
+  flags& toggle(std::string name, std::string help, bool& value) {
+    return add(std::move(name), "", std::move(help), [&value](std::string_view) { return value = true; });
+  }
+
+  // What stands without a name before it: from `least` to `most` values.
+  flags& rest(std::string value_name, std::vector<std::string>& values, std::size_t least = 0,
+              std::size_t most = std::numeric_limits<std::size_t>::max()) {
     rest_name_ = std::move(value_name);
     rest_ = &values;
+    least_ = least;
+    most_ = most;
     return *this;
   }
 
@@ -49,7 +59,7 @@ class flags {
     for (int i = 1; i < argc; ++i) {
       const std::string_view argument = argv[i];
       if (argument == "--help" || argument == "-h") help();
-      if (!argument.starts_with("-") && rest_ != nullptr) {
+      if (!argument.starts_with("-") && rest_ != nullptr && rest_->size() < most_) {
         rest_->emplace_back(argument);
         continue;
       }
@@ -57,7 +67,9 @@ class flags {
       const flag* const f = find(argument.substr(0, equals));
       if (f == nullptr) fail("unknown argument " + std::string(argument));
       std::string_view value;
-      if (equals != std::string_view::npos) {
+      if (f->value_name.empty()) {
+        if (equals != std::string_view::npos) fail(f->name + " takes no value");
+      } else if (equals != std::string_view::npos) {
         value = argument.substr(equals + 1);
       } else if (++i < argc) {
         value = argv[i];
@@ -66,6 +78,7 @@ class flags {
       }
       if (!f->set(value)) fail("bad value for " + f->name + ": " + std::string(value));
     }
+    if (rest_ != nullptr && rest_->size() < least_) fail(rest_name_ + " is missing");
   }
 
   [[noreturn]] void fail(const std::string& problem) const {
@@ -95,17 +108,25 @@ class flags {
 
   [[noreturn]] void help() const {
     std::printf("%s: %s\n\nUsage: %s%s%s\n", program_.c_str(), purpose_.c_str(), program_.c_str(),
-                list_.empty() ? "" : " [OPTIONS]", rest_ == nullptr ? "" : (" [" + rest_name_ + "...]").c_str());
+                list_.empty() ? "" : " [OPTIONS]", rest_usage().c_str());
     for (const flag& f : list_) {
       std::printf("  %-24s %s\n", (f.name + " " + f.value_name).c_str(), f.help.c_str());
     }
     std::exit(0);
   }
 
+  std::string rest_usage() const {
+    if (rest_ == nullptr) return "";
+    const std::string name = rest_name_ + (most_ > 1 ? "..." : "");
+    return " " + (least_ > 0 ? name : "[" + name + "]");
+  }
+
   std::string program_;
   std::string purpose_;
   std::string rest_name_;
   std::vector<std::string>* rest_ = nullptr;
+  std::size_t least_ = 0;
+  std::size_t most_ = 0;
   std::vector<flag> list_;
 };
 

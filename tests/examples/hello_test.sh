@@ -1,6 +1,8 @@
 #!/bin/bash
 . "$(dirname "$0")/lib.sh"
 
+examples="hello echo_server echo_load tcp_proxy udp_forwarder embed"
+
 test_greets_everybody() {
   "$bin/hello" >out || fail "status $?"
   [ "$(wc -l <out)" = 2 ] || fail "$(cat out)"
@@ -10,7 +12,7 @@ test_greets_everybody() {
 }
 
 test_every_example_has_help() {
-  for name in hello echo_server echo_load tcp_proxy embed; do
+  for name in $examples; do
     "$bin/$name" --help >out 2>err || fail "$name --help: status $?"
     grep -q "^Usage: $name" out || fail "$name --help: $(cat out)"
     [ -s err ] && fail "$name --help: $(cat err)"
@@ -19,7 +21,7 @@ test_every_example_has_help() {
 }
 
 test_wrong_arguments_say_so() {
-  for name in hello echo_server echo_load tcp_proxy embed; do
+  for name in $examples; do
     expect_error 2 "unknown argument --no-such-thing" "$bin/$name" --no-such-thing
   done
   expect_error 2 "--listen needs a value: HOST:PORT" "$bin/echo_server" --listen
