@@ -1,7 +1,7 @@
 #!/bin/bash
 . "$(dirname "$0")/lib.sh"
 
-examples="hello echo_server echo_load tcp_proxy udp_forwarder embed chat port_scan"
+examples="hello echo_server echo_load tcp_proxy udp_forwarder embed chat port_scan pipeline"
 
 test_greets_everybody() {
   "$bin/hello" >out || fail "status $?"
