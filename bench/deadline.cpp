@@ -69,7 +69,7 @@ void one_round(Side& side, const char* name) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int rounds = bench::rounds_from(argc, argv, "Time of a change of a deadline; see bench/run.");
+  const int rounds = bench::options_from(argc, argv, "Time of a change of a deadline; see bench/run.").rounds;
   weft::runtime_options one_worker;
   one_worker.workers = 1;
   return weft::run(

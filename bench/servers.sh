@@ -22,20 +22,27 @@ need_number() {
   [[ $2 =~ ^[0-9]+(\.[0-9]+)?$ ]] || die "$1 $2: not a number"
 }
 
-# build_all makes the release build, or trusts the one of --build; the Go server is made where there is a Go.
+# build_all makes the release build, or trusts the one of --build; Go's programs are made where there is a Go.
 build_all() {
   if [ -z "${prebuilt:-}" ]; then
     [ ! -x "$root/.ci/setup" ] || "$root/.ci/setup" build
     (
       cd "$root"
       cmake --preset release
-      cmake --build --preset release --target bench_yield bench_spawn bench_deadline bench_echo_epoll bench_load_epoll echo_server
+      cmake --build --preset release --target bench_all echo_server
     ) > "$work/build.log" 2>&1 || { cat "$work/build.log" >&2; die "the build failed"; }
   fi
   if command -v go > /dev/null; then
-    local peer
-    for peer in echo deadline; do
-      go build -o "$build/bench/${peer}_go" "$root/bench/peers/$peer.go" || die "$peer.go doesn't build"
+    local peer name sources
+    for peer in "$root"/bench/peers/*.go; do
+      name=$(basename "$peer" .go)
+      sources=("$peer")
+      case $name in
+        samples) continue ;;
+        echo) ;;
+        *) sources+=("$root/bench/peers/samples.go") ;;
+      esac
+      go build -o "$build/bench/${name}_go" "${sources[@]}" || die "$name.go doesn't build"
     done
   fi
 }

@@ -37,7 +37,7 @@ void one_round(bench::bare_stack& stack) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int rounds = bench::rounds_from(argc, argv, "Time of spawn, run and join of a fiber; see bench/run.");
+  const int rounds = bench::options_from(argc, argv, "Time of spawn, run and join of a fiber; see bench/run.").rounds;
   weft::runtime_options one_worker;
   one_worker.workers = 1;
   return weft::run(

@@ -47,7 +47,8 @@ void one_round(bench::bare_stack& stack) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int rounds = bench::rounds_from(argc, argv, "Time of a scheduled yield and of a bare jump; see bench/run.");
+  const int rounds =
+      bench::options_from(argc, argv, "Time of a scheduled yield and of a bare jump; see bench/run.").rounds;
   weft::runtime_options one_worker;
   one_worker.workers = 1;
   return weft::run(
