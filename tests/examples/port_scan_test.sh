@@ -62,9 +62,12 @@ test_each_dial_has_its_time_and_the_whole_too() {
   grep -q ' 0 open, 0 refused, 1 timed out, 0 unreachable, 0 not tried$' out || fail "$(cat out)"
   scan --ports "$hole" --timeout 3600000 --total 200
   grep -q ' 0 open, 0 refused, 1 timed out, 0 unreachable, 0 not tried$' out || fail "$(cat out)"
-  # With one dial at a time, those after it have no turn.
+  # With one dial at a time, those after it have no turn, but for some that begin when the time is up for the first.
+  local timed_out not_tried
   scan --ports "$hole-65535" --limit 1 --timeout 3600000 --total 200
-  grep -q " 0 open, 0 refused, 1 timed out, 0 unreachable, $((65535 - hole)) not tried\$" out || fail "$(cat out)"
+  read -r timed_out not_tried < <(
+    sed -nE 's/.*: 0 open, 0 refused, ([0-9]+) timed out, 0 unreachable, ([0-9]+) not tried$/\1 \2/p' out)
+  ((timed_out >= 1 && not_tried >= 1 && timed_out + not_tried == 65536 - hole)) || fail "$(cat out)"
 }
 
 test_bad_arguments_say_so() {
