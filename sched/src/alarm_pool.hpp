@@ -1,10 +1,10 @@
 // alarm_pool: timers that outlive whoever arms them.
 #pragma once
 
+#include <weft/sched/atomic.hpp>
 #include <weft/sched/spin_lock.hpp>
 #include <weft/sched/timer.hpp>
 
-#include <atomic>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -25,7 +25,7 @@ class wait_link;
 // Not here   whether the alarm will ring: timer::stop says that
 struct alarm {
   timer clock;
-  std::atomic<bool> rung{false};
+  atomic<bool> rung{false};
   wait_link* link = nullptr;  // constant while armed
   scheduler* home = nullptr;  // whose pool it is of
   alarm* next = nullptr;      // guarded by the pool's lock

@@ -10,8 +10,6 @@
 #include <algorithm>
 #include <utility>
 
-#include <sched.h>
-
 namespace weft::inline v0::sched {
 
 void deadline_link::ring(void* object, std::uint32_t) noexcept {
@@ -49,9 +47,7 @@ deadline_link::~deadline_link() {
   if (alarm_ != nullptr) {
     // A callback that has begun touches this link: wait for it, as withdraw waits for a late cancel. It takes a
     // deadline at this very moment to get here.
-    if (!alarm_->clock.stop()) {
-      while (!alarm_->rung.load(std::memory_order_acquire)) ::sched_yield();  // O1
-    }
+    if (!alarm_->clock.stop()) await(alarm_->rung, std::memory_order_acquire, [](bool rung) { return rung; });  // O1
     alarm_->home->alarms.give(alarm_);
   }
   if (thread_ != nullptr) thread_->timed = outer_;

@@ -5,6 +5,7 @@
 #include "thread_record.hpp"
 #include "worker.hpp"
 
+#include <weft/sched/deadline_link.hpp>
 #include <weft/sched/random.hpp>
 
 #include <atomic>
@@ -25,7 +26,7 @@ waiter current_waiter() noexcept {
 struct stoppable {
   stop_word<>* word;
   wait_link** links;
-  const std::atomic<bool>* everybody;
+  const atomic<bool>* everybody;
   std::uint32_t* uninterrupted;
   std::uint32_t* shields;
 
@@ -58,7 +59,7 @@ struct stoppable {
 namespace {
 
 // The flag that a plain thread has in place of its scheduler's.
-constinit const std::atomic<bool> nobody{false};
+constinit const atomic<bool> nobody{false};
 
 stoppable stoppable_of(worker* w) noexcept {
   if (fiber* f = w == nullptr ? nullptr : w->current) {
@@ -78,6 +79,13 @@ void park(const commit& c, wait_reason why) noexcept {
   }
   w->current->reason = why;
   depart(w, w->current, c.run, c.object, c.word);
+}
+
+void park_thread(thread_record* r, const commit& c, stop_word<>& stops, const atomic<bool>& everybody) noexcept {
+  if (!c.run(waiter(r), c.object, c.word)) return;
+  // As arrived() does for a fiber.
+  if (stops.announced() && stops.missed(everybody) != nullptr) cancel_announced(stops, everybody);
+  while (!nap(r, deadline_link::first_due(*r))) deadline_link::let_pass(*r);
 }
 
 void ready(waiter x) noexcept {
@@ -145,7 +153,7 @@ void withdraw() noexcept {
   stops.withdraw();
   // Whoever has read the site before may still be in its cancel(). What the site belongs to may be of another
   // scheduler, and gone as soon as we return: wait for it. It takes a stop request at this very moment to get here.
-  while (stops.in_cancel()) ::sched_yield();
+  stops.await_cancels();
 }
 
 bool stop_requested() noexcept { return stoppable_of(current_worker()).stands(false); }

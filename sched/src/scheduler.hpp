@@ -8,6 +8,7 @@
 #include "timer_heap.hpp"
 #include "worker.hpp"
 
+#include <weft/sched/atomic.hpp>
 #include <weft/sched/netpoller.hpp>
 #include <weft/sched/scheduler.hpp>
 #include <weft/sched/spin_lock.hpp>
@@ -148,7 +149,7 @@ class scheduler {
   std::atomic<bool> polling_at_once{false};  // one zero-delay poll at a time is enough
 
   std::atomic<nanotime> clock{0};        // a recent time: decides that something may be due, never more
-  std::atomic<bool> stop_everything{false};
+  atomic<bool> stop_everything{false};
   std::atomic<bool> ending{false};       // the workers shall leave
 
   // Fibers spawned from outside, and counters that several threads write.

@@ -1,7 +1,5 @@
 #include <weft/sched/selection.hpp>
 
-#include <sched.h>
-
 namespace weft::inline v0::sched {
 
 void selection::taken_out(cancel_site& site, waiter who) noexcept {
@@ -42,10 +40,10 @@ verdict selection::wait(void (*unlock)(void* locks) noexcept, void* locks, wait_
   verdict v;
   while ((v = word_.decided()) == verdict::pending) {
     if (word_.is_taken()) {
-      ::sched_yield();
-    } else {
-      park({stay, this}, why);
+      v = word_.await_decision();
+      break;
     }
+    park({stay, this}, why);
   }
   withdraw();
   return v;
@@ -57,7 +55,7 @@ bool selection::abandon() noexcept {
     word_.decide(verdict::canceled);
     return true;
   }
-  while (word_.decided() == verdict::pending) ::sched_yield();
+  static_cast<void>(word_.await_decision());
   return false;
 }
 

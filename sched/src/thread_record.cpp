@@ -3,7 +3,6 @@
 #include "futex.hpp"
 #include "sanitizers.hpp"
 
-#include <weft/sched/deadline_link.hpp>
 #include <weft/sched/fatal.hpp>
 #include <weft/sched/spin_lock.hpp>
 
@@ -39,13 +38,6 @@ void release_record(thread_record* r) noexcept {
   std::lock_guard guard(free_lock);
   r->link = free_records;
   free_records = r;
-}
-
-void park_thread(thread_record* r, const commit& c, stop_word<>& stops, const std::atomic<bool>& everybody) noexcept {
-  if (!c.run(waiter(r), c.object, c.word)) return;
-  // As arrived() does for a fiber.
-  if (stops.announced() && stops.missed(everybody) != nullptr) cancel_announced(stops, everybody);
-  while (!nap(r, deadline_link::first_due(*r))) deadline_link::let_pass(*r);
 }
 
 namespace {

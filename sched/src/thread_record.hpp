@@ -4,6 +4,7 @@
 #include "dice.hpp"
 #include "wait_words.hpp"
 
+#include <weft/sched/atomic.hpp>
 #include <weft/sched/caller_data.hpp>
 #include <weft/sched/clock.hpp>
 #include <weft/sched/park.hpp>
@@ -25,7 +26,7 @@ class deadline_link;
 // Orderings  O1 set releases, take acquires: the woken thread sees what the waker did
 // Not here   how many wakes there were: tokens merge, and a left-over one makes a later park return for no reason
 struct alignas(64) thread_record {
-  std::atomic<std::uint32_t> token{0};
+  atomic<std::uint32_t> token{0};
   thread_record* link = nullptr;  // in the list of free records, under its lock
   stop_word<> stops;              // of the thread's wait_links; nobody stops a thread as a whole
   wait_link* links = nullptr;     // innermost first; of the thread itself
@@ -42,7 +43,7 @@ void release_record(thread_record* r) noexcept;
 
 // park_thread blocks the calling thread, whose record is r, until its token is set. `stops` and `everybody` are what
 // may end a wait that it has announced: its own, or its fiber's.
-void park_thread(thread_record* r, const commit& c, stop_word<>& stops, const std::atomic<bool>& everybody) noexcept;
+void park_thread(thread_record* r, const commit& c, stop_word<>& stops, const atomic<bool>& everybody) noexcept;
 
 // nap blocks the calling thread, whose record is r, until its token is set or the clock has reached `until`; false in
 // the latter case.

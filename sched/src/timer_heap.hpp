@@ -1,6 +1,7 @@
 // timer_heap: the timers of one processor.
 #pragma once
 
+#include <weft/sched/atomic.hpp>
 #include <weft/sched/spin_lock.hpp>
 #include <weft/sched/timer.hpp>
 
@@ -53,8 +54,8 @@ class timer_heap {
 
   spin_lock lock_;
   std::vector<timer*> heap_;  // guarded by lock_
-  std::atomic<nanotime> next_{never};
-  std::atomic<std::size_t> stopped_{0};
+  atomic<nanotime> next_{never};
+  atomic<std::size_t> stopped_{0};
 };
 
 }  // namespace weft::inline v0::sched

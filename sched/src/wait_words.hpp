@@ -3,6 +3,7 @@
 // Templates over the atomic, so that tests run every interleaving of them. Waiters are their bits (waiter::bits).
 #pragma once
 
+#include <weft/sched/atomic.hpp>
 #include <weft/sched/park.hpp>
 
 #include <atomic>
@@ -20,7 +21,7 @@ namespace weft::inline v0::sched {
 //                    the links may end that           set: the fiber, before site
 //            cancelling  how many stoppers are between reading the site and the end of its cancel()
 // Invariants I1 a fiber whose stop stands is not left parked at an announced site
-//            I2 after withdraw and in_cancel() == false, nobody uses the site that was announced
+//            I2 after withdraw and await_cancels, nobody uses the site that was announced
 // Orderings  O1 announce: store site, then load the flags || request, stop_all: store a flag, then load site
 //            O2 commit: publish the waiter, then load the flags (missed) || the same: store a flag, then take the
 //               waiter out. Store-load on both sides, so seq_cst on all: either the fiber sees the stop, or the
@@ -30,7 +31,7 @@ namespace weft::inline v0::sched {
 //            O4 unlink: store linked = false, then load what other links say || link: store its own flag, then linked
 //               = true. Likewise: either the fiber sees the link's flag, or linked stays true.
 // Not here   `everybody`, the scheduler's flag that stops all its fibers; which wait a late cancel was for (park.hpp)
-template <template <class> class Atomic = std::atomic>
+template <template <class> class Atomic = atomic>
 class stop_word {
  public:
   // begin is for a fresh fiber on the same memory.
@@ -60,7 +61,10 @@ class stop_word {
     return false;
   }
   void withdraw() noexcept { site_.store(nullptr, std::memory_order_seq_cst); }  // O3
-  bool in_cancel() const noexcept { return cancelling_.load(std::memory_order_seq_cst) != 0; }  // O3
+  // await_cancels returns when whoever has read the site before the withdrawal is through with its cancel().
+  void await_cancels() const noexcept {
+    await(cancelling_, std::memory_order_seq_cst, [](std::uint32_t n) { return n == 0; });  // O3
+  }
   bool announced() const noexcept { return site_.load(std::memory_order_relaxed) != nullptr; }
 
   void request() noexcept { stop_.store(true, std::memory_order_seq_cst); }  // O1, O2
@@ -109,7 +113,7 @@ void cancel_announced(stop_word<Atomic>& word, const Atomic<bool>& everybody) no
 // Ownership  who takes waiter* out owns that waiter
 // Orderings  O1 done releases, ended acquires: the result and the departed stack are seen whole
 //            O2 of stop_word: wait publishes with seq_cst
-template <template <class> class Atomic = std::atomic>
+template <template <class> class Atomic = atomic>
 class join_word {
  public:
   static constexpr std::uintptr_t done = 2;
@@ -144,7 +148,7 @@ class join_word {
 // Ownership  who takes waiter* out owns that waiter
 // Orderings  O2 of stop_word: lie_down publishes with seq_cst
 // Not here   which sleep an alarm was for: a late one ends the next sleep early, and that one looks at the clock again
-template <template <class> class Atomic = std::atomic>
+template <template <class> class Atomic = atomic>
 class sleep_word {
  public:
   static constexpr std::uintptr_t fired = 2;

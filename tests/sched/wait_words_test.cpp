@@ -349,7 +349,7 @@ struct two_waits {
   }
   void leave() {
     stops.withdraw();
-    model::wait_until([this] { return !stops.in_cancel(); });
+    stops.await_cancels();
   }
   std::string untouched() const { return second.hit ? "a wait that nobody stopped was ended" : ""; }
 };

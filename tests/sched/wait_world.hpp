@@ -66,7 +66,7 @@ struct world {
   }
   // From here on the site may be gone.
   void leave() {
-    model::wait_until([this] { return !stops.in_cancel(); });
+    stops.await_cancels();
     site_lives.store(false, std::memory_order_seq_cst);
   }
   void cancel_parked() { sched::cancel_announced(stops, everybody); }

@@ -3,6 +3,7 @@
 
 #include "explore.hpp"
 
+#include <cxxabi.h>
 #include <gtest/gtest.h>
 #include <setjmp.h>
 #include <ucontext.h>
@@ -76,6 +77,7 @@ class coroutine {
 #endif
     bottom_ = stack_.get();
     size_ = stack_size;
+    exceptions_ = {};
     entered_ = false;
     getcontext(&context_);
     context_.uc_stack.ss_sp = stack_.get();
@@ -93,6 +95,8 @@ class coroutine {
   }
 
   __attribute__((noinline, no_sanitize("thread"))) static void change(coroutine& from, coroutine& to) {
+    auto* const handled = reinterpret_cast<exceptions*>(abi::__cxa_get_globals());
+    from.exceptions_ = std::exchange(*handled, to.exceptions_);
 #ifdef WEFT_MODEL_TSAN
     __tsan_switch_to_fiber(to.fiber_, 0);
 #endif
@@ -116,7 +120,14 @@ class coroutine {
   }
 
  private:
+  // What the C++ runtime keeps of the exceptions that are handled: its __cxa_eh_globals, in the Itanium ABI's layout.
+  struct exceptions {
+    void* caught = nullptr;
+    unsigned int uncaught = 0;
+  };
+
   ucontext_t context_{};
+  exceptions exceptions_;
 #ifndef WEFT_MODEL_SWAPCONTEXT
   jmp_buf jump_{};
 #endif
@@ -175,6 +186,8 @@ class explorer {
     if (inside_ && !peeking_ && !trace_.empty()) trace_.back().before = before, trace_.back().after = after;
   }
   std::uint32_t next_object() { return ++objects_; }
+  std::size_t current() const { return current_; }
+  void fail(std::string_view what);
 
  private:
   enum class phase { idle, starting, stepping };
@@ -204,7 +217,6 @@ class explorer {
     coroutine::change(from, main_);
   }
   actor_set enabled_actors();
-  void fail(std::string_view what);
   std::string describe(const event& e, std::size_t number) const;
 
   const program& program_;
@@ -480,6 +492,7 @@ std::string explorer::describe(const event& e, std::size_t number) const {
 }
 
 void explorer::fail(std::string_view what) {
+  if (!outcome_.failure.empty()) return;
   outcome_.failure =
       std::string(what) + "\nschedule of run " + std::to_string(outcome_.runs + outcome_.redundant + 1) + ":\n";
   for (std::size_t i = 0; i < trace_.size(); ++i) outcome_.failure += describe(trace_[i], i + 1);
@@ -497,6 +510,10 @@ void announce(const access& a) {
 void record(std::uint64_t before, std::uint64_t after) {
   if (active != nullptr) active->after_access(before, after);
 }
+void fail(const std::string& what) {
+  if (active != nullptr) active->fail(what);
+}
+std::size_t current_actor() { return active->current(); }
 std::uint32_t next_object() { return active != nullptr ? active->next_object() : ++objects_outside; }
 
 outcome search(const program& p, const options& o) { return explorer(p, o).run(); }

@@ -9,7 +9,8 @@
 // access next is decided there, first in one way, then, in later runs, in every other. What must hold for that:
 //   - whatever two actors share is a model::atomic (or is touched by the check only, after the run);
 //   - an actor does the same again if it reads the same again: no clock, no random number, no address as a value;
-//   - an actor that waits says so (wait, wait_until, parking_place); it never spins.
+//   - an actor that waits says so (await, wait_until, parking_place); it never spins.
+// An access to a word whose life has ended fails the run, if its memory still shows that.
 // The interleavings are those of sequential consistency: what weaker orders allow beside them is not seen.
 //
 // Runs that differ only in the order of accesses that do not touch each other (other words, or two loads) have the same
@@ -55,6 +56,31 @@ void announce(const access& a);
 // record keeps the values before and after the access, for the schedule of a failed run.
 void record(std::uint64_t before, std::uint64_t after);
 std::uint32_t next_object();
+// fail ends the run as soon as an actor comes to its next access.
+void fail(const std::string& what);
+// current_actor is the number of the calling actor. REQUIRES: in a run, and not in check.
+std::size_t current_actor();
+
+// identity is by what accesses to one word are told from those to others, and from those to words that are gone.
+class identity {
+ public:
+  constexpr identity() noexcept : number_(std::is_constant_evaluated() ? 0 : next_object()) {}
+  identity(const identity&) = delete;
+  identity& operator=(const identity&) = delete;
+  constexpr ~identity() {
+    // volatile: a store to what is about to end would be left out.
+    if (!std::is_constant_evaluated()) *const_cast<volatile bool*>(&lives_) = false;
+  }
+  std::uint32_t number() const noexcept { return number_; }
+  // use is called when the access is made, which may be long after it was announced.
+  void use() const noexcept {
+    if (!*const_cast<const volatile bool*>(&lives_)) fail("a word is used after its end");
+  }
+
+ private:
+  std::uint32_t number_;
+  bool lives_ = true;
+};
 
 template <class T>
 std::uint64_t as_bits(T value) noexcept {
@@ -71,7 +97,7 @@ class atomic {
   using value_type = T;
 
   constexpr atomic() noexcept : atomic(T{}) {}
-  atomic(T value) noexcept : value_(value), object_(next_object()) {}
+  constexpr atomic(T value) noexcept : value_(value) {}
   atomic(const atomic&) = delete;
   atomic& operator=(const atomic&) = delete;
 
@@ -133,24 +159,34 @@ class atomic {
     return replace(static_cast<T>(value_ ^ bits));
   }
 
-  // wait blocks the actor while the value is `old`. It sees every change: lost notifications are not modelled, use a
-  // parking_place for what sleeps on a futex.
-  void wait(T old, std::memory_order, const char* file = __builtin_FILE(), int line = __builtin_LINE()) const noexcept {
-    const auto changed = [this, old] { return value_ != old; };
-    access a = make("wait", false, {file, line});
-    a.possible = [](const void* f) { return (*static_cast<decltype(&changed)>(f))(); };
-    a.condition = &changed;
+  // await blocks the actor until done(value), and returns the value. wait blocks it while the value is `old`; it sees every
+  // change: lost notifications are not modelled, use a parking_place for what sleeps on a futex.
+  template <class Done>
+  T await(std::memory_order, Done done, const char* file = __builtin_FILE(), int line = __builtin_LINE()) const noexcept {
+    const auto possible = [this, &done] { return done(value_); };
+    access a = make("await", false, {file, line});
+    a.possible = [](const void* f) { return (*static_cast<decltype(&possible)>(f))(); };
+    a.condition = &possible;
     announce(a);
+    id_.use();
     record(as_bits(value_), as_bits(value_));
+    return value_;
+  }
+  void wait(T old, std::memory_order order, const char* file = __builtin_FILE(),
+            int line = __builtin_LINE()) const noexcept {
+    await(order, [old](T now) { return now != old; }, file, line);
   }
   void notify_one() noexcept {}
   void notify_all() noexcept {}
 
  private:
   access make(const char* name, bool writes, place at) const noexcept {
-    return {name, this, object_, writes, false, nullptr, nullptr, at};
+    return {name, this, id_.number(), writes, false, nullptr, nullptr, at};
   }
-  void step(const char* name, bool writes, place at) const { announce(make(name, writes, at)); }
+  void step(const char* name, bool writes, place at) const {
+    announce(make(name, writes, at));
+    id_.use();
+  }
   T replace(T value) {
     const T old = std::exchange(value_, value);
     record(as_bits(old), as_bits(value_));
@@ -158,15 +194,22 @@ class atomic {
   }
 
   T value_;
-  std::uint32_t object_;
+  identity id_;
 };
+
+// await is await of the word, as sched::await.
+template <class T, class Done>
+T await(const atomic<T>& word, std::memory_order order, Done done, const char* file = __builtin_FILE(),
+        int line = __builtin_LINE()) noexcept {
+  return word.await(order, done, file, line);
+}
 
 // parking_place is where one actor sleeps until another wakes it, as a thread on its futex: a wake that comes first is
 // kept, more than one counts as one. A wake that nobody sends leaves the actor asleep, and the run ends in a deadlock.
 class parking_place {
  public:
   void park(const char* file = __builtin_FILE(), int line = __builtin_LINE()) noexcept {
-    access a{"park", this, object_, true, false, nullptr, nullptr, {file, line}};
+    access a{"park", this, id_.number(), true, false, nullptr, nullptr, {file, line}};
     a.possible = [](const void* self) { return static_cast<const parking_place*>(self)->woken_; };
     a.condition = this;
     announce(a);
@@ -175,36 +218,49 @@ class parking_place {
   }
   // unpark returns false if a wake was pending already.
   bool unpark(const char* file = __builtin_FILE(), int line = __builtin_LINE()) noexcept {
-    announce({"unpark", this, object_, true, false, nullptr, nullptr, {file, line}});
+    announce({"unpark", this, id_.number(), true, false, nullptr, nullptr, {file, line}});
+    id_.use();
     record(woken_ ? 1 : 0, 1);
     return !std::exchange(woken_, true);
   }
+  // A wake that nobody has slept for yet. For the check.
+  bool wake_pending() const noexcept { return woken_; }
 
  private:
   bool woken_ = false;
-  std::uint32_t object_ = next_object();
+  identity id_;
 };
 
-// mutex is a lock under exploration: what it guards may be plain data. Satisfies BasicLockable.
+// mutex is a lock under exploration: what it guards may be plain data. Satisfies Lockable.
 class mutex {
  public:
+  constexpr mutex() noexcept = default;
+
   void lock(const char* file = __builtin_FILE(), int line = __builtin_LINE()) noexcept {
-    access a{"lock", this, object_, true, false, nullptr, nullptr, {file, line}};
+    access a{"lock", this, id_.number(), true, false, nullptr, nullptr, {file, line}};
     a.possible = [](const void* self) { return !static_cast<const mutex*>(self)->held_; };
     a.condition = this;
     announce(a);
+    id_.use();
     record(0, 1);
     held_ = true;
   }
+  bool try_lock(const char* file = __builtin_FILE(), int line = __builtin_LINE()) noexcept {
+    announce({"try_lock", this, id_.number(), true, false, nullptr, nullptr, {file, line}});
+    id_.use();
+    record(held_ ? 1 : 0, 1);
+    return !std::exchange(held_, true);
+  }
   void unlock(const char* file = __builtin_FILE(), int line = __builtin_LINE()) noexcept {
-    announce({"unlock", this, object_, true, false, nullptr, nullptr, {file, line}});
+    announce({"unlock", this, id_.number(), true, false, nullptr, nullptr, {file, line}});
+    id_.use();
     record(1, 0);
     held_ = false;
   }
 
  private:
   bool held_ = false;
-  std::uint32_t object_ = next_object();
+  identity id_;
 };
 
 // wait_until blocks the actor until predicate() holds. The predicate may look at any model::atomic; it changes none.

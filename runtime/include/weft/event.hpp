@@ -3,6 +3,7 @@
 
 #include <weft/detail/time_span.hpp>
 #include <weft/export.hpp>
+#include <weft/sched/atomic.hpp>
 #include <weft/sched/clock.hpp>
 #include <weft/sched/spin_lock.hpp>
 #include <weft/sched/wait_queue.hpp>
@@ -46,7 +47,7 @@ class WEFT_API event {
   sched::verdict take() noexcept;
   bool wait_to(sched::nanotime until);
 
-  std::atomic<bool> set_{false};  // written under guard_
+  sched::atomic<bool> set_{false};  // written under guard_
   sched::spin_lock guard_;
   sched::wait_queue queue_;  // guarded by guard_
 };

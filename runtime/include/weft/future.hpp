@@ -4,6 +4,7 @@
 #include <weft/blocking.hpp>
 #include <weft/detail/time_span.hpp>
 #include <weft/event.hpp>
+#include <weft/sched/atomic.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -84,7 +85,7 @@ class promised {
     }
   }
 
-  std::atomic<bool> given_{false};  // whether somebody has given it, or is about to
+  sched::atomic<bool> given_{false};  // whether somebody has given it, or is about to
   std::optional<stored> value_;
   std::exception_ptr error_;
   event here_;

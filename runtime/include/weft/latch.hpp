@@ -2,6 +2,7 @@
 #pragma once
 
 #include <weft/export.hpp>
+#include <weft/sched/atomic.hpp>
 #include <weft/sched/spin_lock.hpp>
 #include <weft/sched/wait_queue.hpp>
 
@@ -40,7 +41,7 @@ class WEFT_API latch {
   }
 
  private:
-  std::atomic<std::ptrdiff_t> left_;  // written under guard_
+  sched::atomic<std::ptrdiff_t> left_;  // written under guard_
   sched::spin_lock guard_;
   sched::wait_queue queue_;  // guarded by guard_
 };
@@ -63,7 +64,7 @@ class WEFT_API barrier_core {
  private:
   std::ptrdiff_t expected_;            // guarded by guard_
   std::ptrdiff_t left_;                // guarded by guard_
-  std::atomic<std::uint64_t> phase_{0};  // written under guard_
+  sched::atomic<std::uint64_t> phase_{0};  // written under guard_
   sched::spin_lock guard_;
   sched::wait_queue queue_;  // guarded by guard_; of the present phase
 };

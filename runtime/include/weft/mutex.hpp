@@ -3,6 +3,7 @@
 
 #include <weft/detail/time_span.hpp>
 #include <weft/export.hpp>
+#include <weft/sched/atomic.hpp>
 #include <weft/sched/clock.hpp>
 #include <weft/sched/spin_lock.hpp>
 #include <weft/sched/wait_queue.hpp>
@@ -74,7 +75,7 @@ class WEFT_API mutex {
   bool lock_until(sched::nanotime until);
   void unlock_slow() noexcept;
 
-  std::atomic<std::uint32_t> word_{0};
+  sched::atomic<std::uint32_t> word_{0};
   sched::spin_lock guard_;
   sched::wait_queue queue_;
 };
@@ -159,7 +160,7 @@ class recursive {
 
   Mutex mutex_;
   // Written by the holder alone; whoever else reads it finds a name that is not its own.
-  std::atomic<std::uintptr_t> owner_{0};
+  sched::atomic<std::uintptr_t> owner_{0};
   std::uint32_t depth_ = 0;  // of the holder
 };
 

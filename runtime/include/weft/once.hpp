@@ -2,6 +2,7 @@
 #pragma once
 
 #include <weft/export.hpp>
+#include <weft/sched/atomic.hpp>
 #include <weft/sched/spin_lock.hpp>
 #include <weft/sched/wait_queue.hpp>
 
@@ -29,7 +30,7 @@ class WEFT_API once_flag {
   bool begin();
   void end(bool done) noexcept;
 
-  std::atomic<state> state_{state::fresh};  // written under guard_
+  sched::atomic<state> state_{state::fresh};  // written under guard_
   sched::spin_lock guard_;
   sched::wait_queue queue_;  // guarded by guard_
 };

@@ -3,6 +3,7 @@
 
 #include <weft/detail/time_span.hpp>
 #include <weft/export.hpp>
+#include <weft/sched/atomic.hpp>
 #include <weft/sched/clock.hpp>
 #include <weft/sched/spin_lock.hpp>
 #include <weft/sched/wait_queue.hpp>
@@ -39,8 +40,8 @@ class WEFT_API semaphore_core {
  private:
   sched::verdict take() noexcept;
 
-  std::atomic<std::ptrdiff_t> permits_;
-  std::atomic<std::size_t> waiters_{0};
+  sched::atomic<std::ptrdiff_t> permits_;
+  sched::atomic<std::size_t> waiters_{0};
   sched::spin_lock guard_;
   sched::wait_queue queue_;  // guarded by guard_
 };

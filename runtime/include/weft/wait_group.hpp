@@ -2,6 +2,7 @@
 #pragma once
 
 #include <weft/export.hpp>
+#include <weft/sched/atomic.hpp>
 #include <weft/sched/spin_lock.hpp>
 #include <weft/sched/wait_queue.hpp>
 
@@ -40,7 +41,7 @@ class WEFT_API wait_group {
  private:
   static constexpr std::int64_t waiting = 1;
 
-  std::atomic<std::int64_t> word_{0};
+  sched::atomic<std::int64_t> word_{0};
   sched::spin_lock guard_;
   sched::wait_queue queue_;
 };

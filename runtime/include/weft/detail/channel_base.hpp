@@ -2,6 +2,7 @@
 #pragma once
 
 #include <weft/export.hpp>
+#include <weft/sched/atomic.hpp>
 #include <weft/sched/park.hpp>
 #include <weft/sched/selection.hpp>
 #include <weft/sched/spin_lock.hpp>
@@ -35,7 +36,7 @@ class channel_base {
   ~channel_base() = default;
 
  private:
-  std::atomic<std::size_t> references_{1};
+  sched::atomic<std::size_t> references_{1};
 };
 
 // wait_for_a_stop is the wait at a channel that is null. Returns when a stop of the caller stands.

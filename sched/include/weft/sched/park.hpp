@@ -2,9 +2,9 @@
 #pragma once
 
 #include <weft/export.hpp>
+#include <weft/sched/atomic.hpp>
 #include <weft/sched/waiter.hpp>
 
-#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <stop_token>
@@ -150,12 +150,12 @@ class WEFT_API wait_link {
  private:
   friend struct stoppable;
 
-  stop_word<std::atomic>* word_ = nullptr;  // of the fiber or thread; null: not attached
+  stop_word<atomic>* word_ = nullptr;  // of the fiber or thread; null: not attached
   wait_link** head_ = nullptr;
   wait_link* outer_ = nullptr;
   const fiber* inherited_ = nullptr;  // by which fiber
   std::uint32_t depth_ = 0;           // how many unwindings and shields there were when it was made
-  std::atomic<bool> fired_{false};
+  atomic<bool> fired_{false};
 };
 
 // stop_link lets a token stop the caller's waits. A token that has no source costs nothing.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <weft/export.hpp>
+#include <weft/sched/atomic.hpp>
 #include <weft/sched/park.hpp>
 #include <weft/sched/waiter.hpp>
 
@@ -31,7 +32,7 @@ enum class verdict : std::uint8_t {
 // Orderings  O1 decide releases, decided acquires: what the claimer handed over is visible
 //            O2 of stop_word: publish is seq_cst, then the stop is looked for
 // Not here   the queues that it can be found in; the waiter takes itself out of those that it was not claimed from
-template <template <class> class Atomic = std::atomic>
+template <template <class> class Atomic = atomic>
 class selection_word {
  public:
   static constexpr std::uintptr_t taken = 2;
@@ -56,6 +57,10 @@ class selection_word {
 
   void decide(verdict v) noexcept { verdict_.store(v, std::memory_order_release); }      // O1
   verdict decided() const noexcept { return verdict_.load(std::memory_order_acquire); }  // O1
+  // await_decision is for when somebody has claimed, and is about to decide.
+  verdict await_decision() const noexcept {
+    return await(verdict_, std::memory_order_acquire, [](verdict v) { return v != verdict::pending; });  // O1
+  }
 
  private:
   Atomic<std::uintptr_t> parked_{0};

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <weft/export.hpp>
+#include <weft/sched/atomic.hpp>
 #include <weft/sched/clock.hpp>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -54,8 +54,8 @@ class WEFT_API timer {
  private:
   friend class timer_heap;
 
-  std::atomic<nanotime> due_{0};
-  std::atomic<timer_heap*> heap_{nullptr};
+  atomic<nanotime> due_{0};
+  atomic<timer_heap*> heap_{nullptr};
   nanotime position_ = 0;  // the time it is sorted by; not later than due_
   std::size_t index_ = 0;
   callback callback_ = nullptr;
