@@ -147,7 +147,8 @@ constexpr bool contains(actor_set set, std::size_t actor) { return (set >> actor
 // Whether the order of the two accesses can make a difference.
 bool dependent(const access& a, const access& b) {
   if (a.reads_all || b.reads_all) return a.reads_all ? b.writes : a.writes;
-  return a.object == b.object && (a.writes || b.writes);
+  if (a.object == b.object && (a.writes || b.writes)) return true;
+  return (a.reads == b.object && a.reads != 0 && b.writes) || (b.reads == a.object && b.reads != 0 && a.writes);
 }
 
 // For each actor, how many of the run's steps (a prefix: 1 + index of the last) happened before.
@@ -160,6 +161,7 @@ void join(clock_vector& a, const clock_vector& b) {
 struct node {
   std::uint8_t chosen = 0;
   actor_set enabled = 0;
+  actor_set blocked = 0;    // wait for what their access is waiting for
   actor_set asleep = 0;     // need not be run here: what follows was seen from an earlier branch
   actor_set done = 0;       // run here in earlier runs
   actor_set backtrack = 0;  // have to be run here
@@ -196,7 +198,6 @@ class explorer {
     bool prepared = false;  // its coroutine waits at the top of its loop
     bool finished = false;
     access pending{};
-    clock_vector clock{};
   };
 
   static void actor_main();
@@ -205,8 +206,12 @@ class explorer {
   // decide picks the actor of the next step, or none at the end of the run.
   bool decide(std::size_t& next);
   void decide_new(std::size_t& next);
-  void find_races(std::size_t last);
-  void add_backtrack(node& at, std::size_t index, std::size_t actor);
+  void look_back();
+  bool is_possible(const access& a);
+  void choose(node& n, std::size_t depth, std::size_t next);
+  clock_vector past_of(std::size_t actor, std::size_t depth) const;
+  void find_races(std::size_t actor, const access& a, std::size_t depth);
+  void try_before(std::size_t index, std::size_t actor, const access& a, std::size_t depth);
   void switch_from(coroutine& from, std::size_t actor) {
     current_ = actor;
     inside_ = true;
@@ -276,13 +281,18 @@ void explorer::before_access(const access& a) {
 
 actor_set explorer::enabled_actors() {
   actor_set enabled = 0;
-  peeking_ = true;
   for (std::size_t i = 0; i < count_; ++i) {
-    const access& a = actors_[i].pending;
-    if (!actors_[i].finished && (a.possible == nullptr || a.possible(a.condition))) enabled |= only(i);
+    if (!actors_[i].finished && is_possible(actors_[i].pending)) enabled |= only(i);
   }
-  peeking_ = false;
   return enabled;
+}
+
+bool explorer::is_possible(const access& a) {
+  if (a.possible == nullptr) return true;
+  peeking_ = true;
+  const bool possible = a.possible(a.condition);
+  peeking_ = false;
+  return possible;
 }
 
 bool explorer::decide(std::size_t& next) {
@@ -290,8 +300,7 @@ bool explorer::decide(std::size_t& next) {
   const actor_set enabled = enabled_actors();
   if (enabled == 0) {
     if (options_.may_sleep) {
-      // Those who sleep might have gone on before the last step.
-      if (options_.reduce && !redundant_ && depth_ > 0 && depth_ == path_.size()) find_races(path_[depth_ - 1].chosen);
+      if (depth_ == path_.size()) look_back();
       return false;
     }
     for (std::size_t i = 0; i < count_; ++i) {
@@ -319,16 +328,18 @@ bool explorer::decide(std::size_t& next) {
   } else {
     node& n = path_.emplace_back();
     n.enabled = enabled;
-    for (std::size_t i = 0; i < count_; ++i) n.pending[i] = actors_[i].pending;
+    for (std::size_t i = 0; i < count_; ++i) {
+      n.pending[i] = actors_[i].pending;
+      if (!actors_[i].finished && !contains(enabled, i)) n.blocked |= only(i);
+    }
     decide_new(next);
   }
-  if (!redundant_) actors_[next].clock = path_[depth_].clock;
   trace_.push_back({static_cast<std::uint8_t>(next), actors_[next].pending});
   ++depth_;
   return true;
 }
 
-// The state was not seen before: find out what has to be tried at earlier ones, and what to do here.
+// The state was not seen before.
 void explorer::decide_new(std::size_t& next) {
   if (options_.reduce && depth_ > 0) {
     const node& before = path_[depth_ - 1];
@@ -337,7 +348,7 @@ void explorer::decide_new(std::size_t& next) {
         path_[depth_].asleep |= only(i);
       }
     }
-    find_races(before.chosen);
+    look_back();
   }
   node& n = path_[depth_];
   const actor_set candidates = n.enabled & static_cast<actor_set>(~n.asleep);
@@ -348,46 +359,89 @@ void explorer::decide_new(std::size_t& next) {
     return;
   }
   next = contains(candidates, current_) ? current_ : static_cast<std::size_t>(std::countr_zero(candidates));
-  n.chosen = static_cast<std::uint8_t>(next);
   n.backtrack = options_.reduce ? only(next) : n.enabled;
-  // The step happens after all earlier ones that it depends on.
-  n.clock = actors_[next].clock;
-  for (std::size_t i = depth_; options_.reduce && i-- > 0;) {
+  choose(n, depth_, next);
+}
+
+// look_back is for whoever made the last step, if it has to wait now: it might have gone on at an earlier moment, and may
+// never go on.
+void explorer::look_back() {
+  if (!options_.reduce || redundant_ || depth_ == 0) return;
+  const std::size_t actor = path_[depth_ - 1].chosen;
+  const access& a = actors_[actor].pending;
+  if (!actors_[actor].finished && a.possible != nullptr && !is_possible(a)) find_races(actor, a, depth_);
+}
+
+// choose makes it next's turn, and notes what has to be tried at earlier nodes because of its step.
+void explorer::choose(node& n, std::size_t depth, std::size_t next) {
+  n.chosen = static_cast<std::uint8_t>(next);
+  if (!options_.reduce) return;
+  for (std::size_t i = 0; i < count_; ++i) {
+    const access& a = n.pending[i];
+    if (i == next || a.possible == nullptr || !dependent(a, n.pending[next])) continue;
+    // The step may end for ever what i could do, or keep a condition on several words from ever being met.
+    if (contains(n.enabled & static_cast<actor_set>(~n.asleep), i)) n.backtrack |= only(i);
+    if (contains(n.blocked, i) && (a.reads_all || a.reads != 0)) n.backtrack |= n.enabled;
+  }
+  find_races(next, n.pending[next], depth);
+  n.clock = past_of(next, depth);
+  for (std::size_t i = depth; i-- > 0;) {
     const node& earlier = path_[i];
     if (i >= n.clock[earlier.chosen] && dependent(earlier.pending[earlier.chosen], n.pending[next])) {
       join(n.clock, earlier.clock);
     }
   }
-  n.clock[next] = static_cast<std::uint32_t>(depth_ + 1);
+  n.clock[next] = static_cast<std::uint32_t>(depth + 1);
 }
 
-// Two steps race if they are dependent and nothing orders them: then the later one must also be tried first. Only
-// `last` has a new access pending; for the others, only the newest step is new.
-void explorer::find_races(std::size_t last) {
-  for (std::size_t actor = 0; actor < count_; ++actor) {
-    if (actors_[actor].finished) continue;
-    const access& a = actors_[actor].pending;
-    const std::size_t oldest = actor == last ? 0 : depth_ - 1;
-    for (std::size_t i = depth_; i-- > oldest;) {
-      node& n = path_[i];
-      if (n.chosen == actor || i < actors_[actor].clock[n.chosen] || !dependent(n.pending[n.chosen], a)) continue;
-      add_backtrack(n, i, actor);
-      break;
+// What happened before the actor's last step among the first `depth`, and that step.
+clock_vector explorer::past_of(std::size_t actor, std::size_t depth) const {
+  while (depth > 0 && path_[depth - 1].chosen != actor) --depth;
+  return depth > 0 ? path_[depth - 1].clock : clock_vector{};
+}
+
+// Two steps race if they are dependent and no third one orders them: then the later one must also be tried first.
+void explorer::find_races(std::size_t actor, const access& a, std::size_t depth) {
+  clock_vector ordered = past_of(actor, depth);
+  const std::size_t pending_since = ordered[actor];
+  for (std::size_t i = depth; i-- > 0;) {
+    const node& n = path_[i];
+    if (n.chosen == actor || i < ordered[n.chosen] || !dependent(n.pending[n.chosen], a)) continue;
+    // What had to wait cannot come first: some other step on its word has to, which races by itself.
+    if (i >= pending_since && contains(n.blocked, actor)) continue;
+    try_before(i, actor, a, depth);
+    // What an access waits for is ordered before it in any case: that hides no race with what came before that.
+    if (a.possible == nullptr) join(ordered, n.clock);
+  }
+}
+
+// try_before sees to it that `a` is tried before the step at `index`: it and what leads to it, of the steps in between,
+// without those that come of that step. Any actor that can make the first step of that will do (a source set:
+// Abdulla, Aronis, Jonsson, Sagonas, Optimal dynamic partial order reduction).
+void explorer::try_before(std::size_t index, std::size_t actor, const access& a, std::size_t depth) {
+  node& at = path_[index];
+  actor_set first = 0;
+  actor_set seen = 0;
+  for (std::size_t i = index + 1; i <= depth; ++i) {
+    const bool last = i == depth;
+    const std::size_t self = last ? actor : path_[i].chosen;
+    if (!last && index < path_[i].clock[at.chosen]) continue;  // comes of it
+    if (contains(seen, self)) continue;
+    seen |= only(self);
+    const clock_vector past = last ? past_of(actor, depth) : path_[i].clock;
+    bool leads = true;
+    for (std::size_t k = index + 1; k < i && leads; ++k) {
+      const node& between = path_[k];
+      if (index < between.clock[at.chosen]) continue;
+      leads = k >= past[between.chosen] && !(last && dependent(between.pending[between.chosen], a));
     }
+    if (leads) first |= only(self);
   }
-}
-
-void explorer::add_backtrack(node& at, std::size_t index, std::size_t actor) {
-  // Whoever stepped since and happened before the actor's access leads to it as well as the actor itself.
-  actor_set leading = contains(at.enabled, actor) ? only(actor) : actor_set{0};
-  for (std::size_t i = index + 1; leading == 0 && i < depth_; ++i) {
-    const std::size_t other = path_[i].chosen;
-    if (contains(at.enabled, other) && i < actors_[actor].clock[other]) leading |= only(other);
-  }
-  if (leading == 0) {
+  first &= at.enabled;
+  if (first == 0) {
     at.backtrack |= at.enabled;
-  } else if ((at.backtrack & leading) == 0) {
-    at.backtrack |= leading;
+  } else if ((first & (at.backtrack | at.asleep)) == 0) {
+    at.backtrack |= contains(first, actor) ? only(actor) : only(static_cast<std::size_t>(std::countr_zero(first)));
   }
 }
 
@@ -397,18 +451,7 @@ bool explorer::next_path() {
     n.done |= only(n.chosen);
     const actor_set open = n.backtrack & n.enabled & static_cast<actor_set>(~(n.done | n.asleep));
     if (open != 0) {
-      const auto next = static_cast<std::size_t>(std::countr_zero(open));
-      // Its clock is computed as for a new node: the path up to here is unchanged.
-      n.chosen = static_cast<std::uint8_t>(next);
-      clock_vector clock{};
-      for (std::size_t i = path_.size() - 1; i-- > 0;) {
-        const node& earlier = path_[i];
-        if (earlier.chosen == next || dependent(earlier.pending[earlier.chosen], n.pending[next])) {
-          join(clock, earlier.clock);
-        }
-      }
-      clock[next] = static_cast<std::uint32_t>(path_.size());
-      n.clock = clock;
+      choose(n, path_.size() - 1, static_cast<std::size_t>(std::countr_zero(open)));
       return true;
     }
     path_.pop_back();
@@ -428,7 +471,6 @@ void explorer::run_once() {
     if (!a.prepared) a.stack.prepare(actor_main);
     a.prepared = false;
     a.finished = false;
-    a.clock = {};
     switch_from(main_, i);
   }
   phase_ = phase::stepping;

@@ -49,6 +49,7 @@ struct access {
   bool (*possible)(const void*) = nullptr;  // null: always
   const void* condition = nullptr;
   place at;
+  std::uint32_t reads = 0;  // number of another word that it looks at
 };
 
 // announce stops the calling actor before its access until the explorer lets it go on. Nothing outside of a run.
@@ -89,6 +90,8 @@ std::uint64_t as_bits(T value) noexcept {
   std::memcpy(&bits, &value, sizeof value < sizeof bits ? sizeof value : sizeof bits);
   return bits;
 }
+
+class parking_place;
 
 // atomic is std::atomic for code under exploration. Every operation names its memory order.
 template <class T>
@@ -180,6 +183,8 @@ class atomic {
   void notify_all() noexcept {}
 
  private:
+  friend class parking_place;
+
   access make(const char* name, bool writes, place at) const noexcept {
     return {name, this, id_.number(), writes, false, nullptr, nullptr, at};
   }
@@ -215,6 +220,18 @@ class parking_place {
     announce(a);
     record(1, 0);
     woken_ = false;
+  }
+  // park_unless parks until a wake comes or done(value of word) holds; false in the latter case.
+  template <class T, class Done>
+  [[nodiscard]] bool park_unless(const atomic<T>& word, Done done, const char* file = __builtin_FILE(),
+                                 int line = __builtin_LINE()) noexcept {
+    const auto possible = [&] { return woken_ || done(word.value_); };
+    access a{"park_unless", this, id_.number(), true, false, nullptr, nullptr, {file, line}, word.id_.number()};
+    a.possible = [](const void* f) { return (*static_cast<decltype(&possible)>(f))(); };
+    a.condition = &possible;
+    announce(a);
+    record(woken_ ? 1 : 0, 0);
+    return std::exchange(woken_, false);
   }
   // unpark returns false if a wake was pending already.
   bool unpark(const char* file = __builtin_FILE(), int line = __builtin_LINE()) noexcept {
