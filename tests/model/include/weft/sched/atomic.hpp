@@ -1,0 +1,13 @@
+// In the place of sched/include/weft/sched/atomic.hpp: words whose every access is a step of the explorer.
+#pragma once
+
+#include <support/explore.hpp>
+
+#include <atomic>
+
+namespace weft::inline v0::sched {
+
+using model::atomic;
+using model::await;
+
+}  // namespace weft::inline v0::sched
