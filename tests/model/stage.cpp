@@ -95,6 +95,8 @@ stage::stage() {
 }
 stage::~stage() = default;
 
+sched::scheduler& stage::scheduler() { return parts_->scheduler; }
+
 void stage::pass(sched::nanotime t) {
   parts_->time.store(t, std::memory_order_seq_cst);
   if (mode != as::threads) parts_->heap().run_due(t);
@@ -107,6 +109,10 @@ void stage::enter() {
   me.worker.p = &parts_->processor;
   me.worker.current = &me.fiber;
   me.fiber.home = &parts_->scheduler;
+  // As create_fiber.
+  me.fiber.sleep.cancel = [](sched::cancel_site& site, sched::waiter w) noexcept {
+    if (static_cast<sched::sleep_site&>(site).word.take_out(w.bits())) sched::ready(w);
+  };
 }
 void stage::leave() {
   if (mode == as::fibers) backstage::here().where.store(whereabouts::over, std::memory_order_seq_cst);

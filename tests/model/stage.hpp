@@ -8,6 +8,7 @@
 #include <support/explore.hpp>
 #include <weft/sched/clock.hpp>
 #include <weft/sched/park.hpp>
+#include <weft/sched/scheduler.hpp>
 
 #include <cstddef>
 #include <functional>
@@ -30,6 +31,9 @@ class stage {
   ~stage();
   stage(const stage&) = delete;
   stage& operator=(const stage&) = delete;
+
+  // The scheduler that fibers are of, and threads with timers have entered.
+  sched::scheduler& scheduler();
 
   // shuffle_anew makes the caller's random choices others than they would be.
   void shuffle_anew();

@@ -464,6 +464,7 @@ void explorer::run_once() {
   depth_ = 0;
   objects_ = 0;
   redundant_ = false;
+  current_ = 0;
   program_.make();
   phase_ = phase::starting;
   for (std::size_t i = 0; i < count_; ++i) {
@@ -478,6 +479,7 @@ void explorer::run_once() {
   std::size_t next = 0;
   if (decide(next)) switch_from(main_, next);
   phase_ = phase::idle;
+  current_ = 0;
   outcome_.steps += depth_;
   if (outcome_.failure.empty()) {
     const std::string complaint = program_.check();

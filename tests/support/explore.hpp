@@ -59,7 +59,7 @@ void record(std::uint64_t before, std::uint64_t after);
 std::uint32_t next_object();
 // fail ends the run as soon as an actor comes to its next access.
 void fail(const std::string& what);
-// current_actor is the number of the calling actor. REQUIRES: in a run, and not in check.
+// current_actor is the number of the calling actor; 0 while the state is made and checked.
 std::size_t current_actor();
 
 // identity is by what accesses to one word are told from those to others, and from those to words that are gone.
