@@ -37,9 +37,9 @@ struct world : stage {
     c.send(std::move(x), ec);
     if (!ec) {
       sent.push_back(value);
-      if (x.value != 0) model::fail("a value that was sent is still there");
+      if (x.value() != 0) model::fail("a value that was sent is still there");
     } else {
-      if (x.value != value) model::fail("a value that was not sent has gone");
+      if (x.value() != value) model::fail("a value that was not sent has gone");
       ++(ec == errc::closed ? kept : stopped);
     }
   }
@@ -47,13 +47,13 @@ struct world : stage {
     item x(value);
     const bool done = c.try_send(std::move(x));
     if (done) sent.push_back(value);
-    if ((x.value == 0) != done) model::fail("a value is neither here nor there");
+    if ((x.value() == 0) != done) model::fail("a value is neither here nor there");
   }
   // receive is false at the end.
   bool receive() {
     std::error_code ec;
     if (std::optional<item> x = c.receive(ec)) {
-      received.push_back(x->value);
+      received.push_back(x->value());
       return true;
     }
     ++(ec ? stopped : ended);
@@ -206,7 +206,7 @@ TEST(ChannelModel, AStoppedSendKeepsTheValue) {
     w.send(1);
   };
   const auto try_receive = [](auto& w) {
-    if (std::optional<item> x = w.c.try_receive()) w.received.push_back(x->value);
+    if (std::optional<item> x = w.c.try_receive()) w.received.push_back(x->value());
   };
   cast<direct>().waiter("sender", send).other("receiver", try_receive).other("stopper", stop).play(check);
 }
@@ -232,7 +232,7 @@ TEST(ChannelModel, AFreedPlaceIsNotForWhoWasStopped) {
       .other("stopper", stop)
       .play([](full& w) -> std::string {
         std::vector<int> all = w.received;
-        if (std::optional<item> x = w.c.try_receive()) all.push_back(x->value);
+        if (std::optional<item> x = w.c.try_receive()) all.push_back(x->value());
         if (all.at(0) != 1) return "a newcomer was first";
         std::sort(all.begin(), all.end());
         std::sort(w.sent.begin(), w.sent.end());
@@ -270,7 +270,7 @@ TEST(ChannelModel, ATimedReceiveTakesTheValueOrTimesOut) {
                 std::error_code ec;
                 const std::chrono::steady_clock::time_point when(std::chrono::nanoseconds(5));
                 if (std::optional<item> x = w.c.try_receive_until(when, ec)) {
-                  w.received.push_back(x->value);
+                  w.received.push_back(x->value());
                 } else if (ec == std::errc::timed_out) {
                   ++w.stopped;
                 }
@@ -301,9 +301,33 @@ TEST(ChannelModel, NobodyTouchesTheChannelAfterItsLastHandle) {
       .waiter("receiver",
               [](handles& w) {
                 const receiver<item> mine = std::exchange(w.out, {});
-                w.received = mine.receive()->value;
+                w.received = mine.receive()->value();
               })
       .play([](handles& w) { return w.received == 1 ? "" : "nothing received"; });
+}
+
+// Likewise when a parked receiver is stopped: the channel is there until it has left the line.
+TEST(ChannelModel, TheChannelOutlivesAReceiverThatLeavesTheLine) {
+  struct handles : direct {
+    model::atomic<bool> over{false};
+    bool parked() const { return c && !detail::channel_access::state(c)->receivers.empty(); }
+  };
+  cast<handles>()
+      .waiter("receiver",
+              [](handles& w) {
+                {
+                  const hand_link link(w.stop);
+                  w.receive();
+                }
+                w.over.store(true, std::memory_order_seq_cst);
+              })
+      .other("dropper",
+             [](handles& w) {
+               model::wait_until([&w] { return w.parked() || w.over.load(std::memory_order_seq_cst); });
+               w.c = {};
+             })
+      .other("stopper", stop)
+      .play([](handles& w) { return w.stopped == 1 ? "" : "not stopped"; });
 }
 
 }  // namespace

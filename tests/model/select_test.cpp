@@ -36,7 +36,7 @@ struct world : stage {
   auto into(std::vector<int>& values) {
     return [this, &values](std::optional<item> x) {
       if (x) {
-        values.push_back(x->value);
+        values.push_back(x->value());
       } else {
         ++ended;
       }
@@ -44,7 +44,7 @@ struct world : stage {
   }
   void receive(channel<item>& from) {
     if (std::optional<item> x = from.receive()) {
-      received.push_back(x->value);
+      received.push_back(x->value());
     } else {
       ++ended;
     }
@@ -52,7 +52,7 @@ struct world : stage {
   void try_send(channel<item>& to, int value) {
     item x(value);
     sent = to.try_send(std::move(x));
-    if ((x.value == 0) != sent) model::fail("a value is neither here nor there");
+    if ((x.value() == 0) != sent) model::fail("a value is neither here nor there");
   }
   std::string expect(const std::vector<int>& values) const {
     return received == values ? "" : "received " + list(received) + ", expected " + list(values);
@@ -91,12 +91,12 @@ TEST(SelectModel, OneOfTwoReceiversWins) {
                   shuffle(w);
                   item x(1), y(2);
                   w.won[0] = select(on_send(w.a, std::move(x)), on_send(w.b, std::move(y)));
-                  if ((x.value == 0) == (y.value == 0)) model::fail("not one value was sent");
+                  if ((x.value() == 0) == (y.value() == 0)) model::fail("not one value was sent");
                   if (w.won[0] == 0) w.b.send(std::move(y));
                   if (w.won[0] == 1) w.a.send(std::move(x));
                 })
         .waiter("from a", [](direct& w) { w.receive(w.a); })
-        .waiter("from b", [](direct& w) { w.received_2.push_back(w.b.receive()->value); })
+        .waiter("from b", [](direct& w) { w.received_2.push_back(w.b.receive()->value()); })
         .play([](direct& w) { return w.received_2 == std::vector{2} ? w.expect({1}) : "b got something else"; });
   }
 }
@@ -129,11 +129,11 @@ TEST(SelectModel, ASendToAChannelThatIsClosedKeepsTheValue) {
                 } catch (const io_error&) {
                   ++w.ended;
                 }
-                if ((x.value == 0) != (w.won[0] == 0)) model::fail("the value is neither here nor there");
+                if ((x.value() == 0) != (w.won[0] == 0)) model::fail("the value is neither here nor there");
               })
       .waiter("from a",
               [](direct& w) {
-                if (std::optional<item> x = w.a.receive()) w.received.push_back(x->value);
+                if (std::optional<item> x = w.a.receive()) w.received.push_back(x->value());
               })
       .other("closer", [](direct& w) { w.a.close(); })
       .play([](direct& w) -> std::string {
