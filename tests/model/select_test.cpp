@@ -182,8 +182,8 @@ TEST(SelectModel, ATimeoutLeavesTheValue) {
 // covers H107 H108
 TEST(SelectModel, TwoSelectsMeetOnce) {
   for (const auto shuffle : shuffles) {
-    const auto check = [](auto& w) -> std::string {
-      if (w.won[0] != w.won[1]) return "they do not agree";
+    const auto check = [](direct& w) -> std::string {
+      if (w.won[0] == w.won[1]) return "they do not agree";
       return w.won[0] == 0 ? w.expect({}) : w.expect({2});
     };
     cast<direct>()
@@ -196,7 +196,7 @@ TEST(SelectModel, TwoSelectsMeetOnce) {
                 [shuffle](direct& w) {
                   shuffle(w);
                   item x(2);
-                  w.won[1] = select(on_receive(w.a, w.into(w.received_2)), on_send(w.b, std::move(x)));
+                  w.won[1] = select(on_send(w.b, std::move(x)), on_receive(w.a, w.into(w.received_2)));
                 })
         .play(check);
   }

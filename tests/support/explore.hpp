@@ -69,8 +69,7 @@ class identity {
   identity(const identity&) = delete;
   identity& operator=(const identity&) = delete;
   constexpr ~identity() {
-    // volatile: a store to what is about to end would be left out.
-    if (!std::is_constant_evaluated()) *const_cast<volatile bool*>(&lives_) = false;
+    if (!std::is_constant_evaluated()) end();
   }
   std::uint32_t number() const noexcept { return number_; }
   // use is called when the access is made, which may be long after it was announced.
@@ -79,6 +78,13 @@ class identity {
   }
 
  private:
+  // The end is an access as others are: it is tried before and after them.
+  void end() noexcept {
+    announce({"end", this, number_, true, false, nullptr, nullptr, {}});
+    // volatile: a store to what is about to end would be left out.
+    *const_cast<volatile bool*>(&lives_) = false;
+  }
+
   std::uint32_t number_;
   bool lives_ = true;
 };
