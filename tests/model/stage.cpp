@@ -1,4 +1,5 @@
 // The stage, and what the library's sources call that is not among those of a model program.
+#include "arena.hpp"
 #include "stage.hpp"
 
 #include <current.hpp>
@@ -19,7 +20,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
-#include <new>
 
 namespace weft::testing {
 namespace {
@@ -55,11 +55,6 @@ struct role {
 
 stage* current = nullptr;
 
-// Where over-aligned objects are, and so the stage and the channels: at the same addresses in every run, since a select takes
-// its locks in the order of addresses. Nothing is used twice in a run, so that what has ended still shows it.
-alignas(128) std::byte arena[64 * 1024];
-std::size_t arena_used = 0;
-
 no_poller poller;
 
 }  // namespace
@@ -89,7 +84,7 @@ struct backstage {
 as stage::mode = as::threads;
 
 stage::stage() {
-  arena_used = 0;
+  clear_arena();
   parts_ = std::make_unique<parts>();
   current = this;
 }
@@ -181,17 +176,6 @@ void hand_link::source::fire() {
 
 }  // namespace weft::testing
 
-void* operator new(std::size_t size, std::align_val_t alignment) {
-  using weft::testing::arena;
-  const auto unit = static_cast<std::size_t>(alignment);
-  const std::size_t begin = (weft::testing::arena_used + unit - 1) / unit * unit;
-  if (begin + size > sizeof arena) throw std::bad_alloc();
-  weft::testing::arena_used = begin + size;
-  return arena + begin;
-}
-void operator delete(void*, std::align_val_t) noexcept {}
-void operator delete(void*, std::size_t, std::align_val_t) noexcept {}
-
 // --- In the place of the library's own
 
 namespace weft::inline v0::sched {
@@ -261,7 +245,9 @@ std::uint64_t this_fiber::get_id() noexcept { return 0; }
 std::error_code net::make_error_code(lookup_errc) noexcept { return {}; }
 
 // No descriptor takes part.
-void poll::watcher::pin() noexcept { std::abort(); }
+void poll::watcher::pin() noexcept {
+  sched::fatal("a descriptor: %p %d %d", static_cast<void*>(descriptor_), static_cast<int>(mode_), pinned_ ? 1 : 0);
+}
 void poll::watcher::unpin() noexcept { std::abort(); }
 bool poll::watcher::ready() noexcept { std::abort(); }
 void poll::watcher::enter(sched::selection&) noexcept { std::abort(); }
