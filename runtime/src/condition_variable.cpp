@@ -10,7 +10,7 @@ void condition_variable::notify_one() noexcept {
   sched::wake_list wake;
   {
     const std::lock_guard guard(guard_);
-    if (sched::wait_node* const n = queue_.claim()) wake.add(*n, sched::verdict::done);
+    if (sched::wait_node* const n = claim_locked()) wake.add(*n, sched::verdict::done);
   }
   wake.deliver();
 }
@@ -19,15 +19,38 @@ void condition_variable::notify_all() noexcept {
   sched::wake_list wake;
   {
     const std::lock_guard guard(guard_);
-    while (sched::wait_node* const n = queue_.claim()) wake.add(*n, sched::verdict::done);
+    while (sched::wait_node* const n = claim_locked()) wake.add(*n, sched::verdict::done);
   }
   wake.deliver();
 }
 
+sched::wait_node* condition_variable::claim_locked() noexcept {
+  while (sched::wait_node* const n = queue_.front()) {
+    queue_.leave(*n);
+    if (n->of->claim(n->who)) return n;
+    presence found = presence::in;
+    if (static_cast<place*>(n)->where.compare_exchange_strong(found, presence::out, std::memory_order_acq_rel)) continue;
+    // Its owner is about to come for guard_, and counts on us being here. It does not suspend before it has it.
+    queue_.push_front(*n);
+    const std::uint32_t before = left_.load(std::memory_order_relaxed);
+    guard_.unlock();
+    sched::await(left_, std::memory_order_acquire, [before](std::uint32_t now) { return now != before; });
+    guard_.lock();
+  }
+  return nullptr;
+}
+
+void condition_variable::leave(place& p) noexcept {
+  if (p.where.exchange(presence::leaving, std::memory_order_acq_rel) == presence::out) return;
+  const std::lock_guard guard(guard_);
+  queue_.leave(p);
+  left_.store(left_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+}
+
 condition_variable::turn::turn(condition_variable& c) noexcept : condition_(c) {
-  node_.of = &waiting_;
+  place_.of = &waiting_;
   const std::lock_guard guard(c.guard_);
-  c.queue_.push(node_);
+  c.queue_.push(place_);
 }
 
 bool condition_variable::turn::wait() noexcept {
@@ -37,15 +60,12 @@ bool condition_variable::turn::wait() noexcept {
   return stage_ == stage::notified;
 }
 
-// Nobody else knows of the node once it was notified, and the condition may have gone.
+// Nobody else knows of the place once it was notified, and the condition may have gone.
 condition_variable::turn::~turn() {
   if (stage_ == stage::notified) return;
   // Letting go of the lock has thrown: if somebody was notified who never waited, another is.
   const bool pass_on = stage_ == stage::entered && !waiting_.abandon();
-  {
-    const std::lock_guard guard(condition_.guard_);
-    condition_.queue_.leave(node_);
-  }
+  condition_.leave(place_);
   if (pass_on) condition_.notify_one();
 }
 

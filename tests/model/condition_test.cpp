@@ -72,8 +72,8 @@ struct world : stage {
   int notified() const { return (hasty.how == end::notified ? 1 : 0) + (patient.how == end::notified ? 1 : 0); }
 };
 
-const auto one = [](condition_variable& c) { c.notify_one(); };
-const auto all = [](condition_variable& c) { c.notify_all(); };
+void one(condition_variable& c) { c.notify_one(); }
+void all(condition_variable& c) { c.notify_all(); }
 const auto notify_one = [](world& w) { w.notify(one); };
 const auto patient = [](world& w) { w.wait_patiently(); };
 const auto in_time = [](world& w) { w.wait_in_time(); };
@@ -177,25 +177,34 @@ TEST(ConditionModel, ANotificationIsPassedOnByOneWhoCouldNotWait) {
       .play([](world& w) { return w.patient.seen && w.notified() == 0 ? "the notification was lost" : ""; }, sleepers);
 }
 
-// It may end when all have been notified, though none of them has come back.
+// It may end when all have been notified, though none of them has come back; nor one that gave up meanwhile.
 TEST(ConditionModel, NobodyTouchesItAfterAllWereNotified) {
-  const auto notify_and_end = [](world& w) {
-    const std::lock_guard lock(w.m);
-    if (!w.patient.came || !w.hasty.came) return;
-    w.c->notify_all();
-    w.c.reset();
+  const auto notify_and_end = [](auto notify, bool locked) {
+    return [notify, locked](world& w) {
+      std::unique_lock lock(w.m);
+      if (!w.patient.came || !w.hasty.came) return;
+      if (!locked) lock.unlock();
+      for (int i = 0; i < 2; ++i) notify(*w.c);
+      w.c.reset();
+    };
   };
-  cast<world>()
-      .waiter("patient", patient)
-      .waiter("patient 2",
-              [](world& w) {
-                w.wait(w.hasty, [&w](auto& lock) {
-                  w.c->wait(lock);
-                  return true;
-                });
-              })
-      .other("notifier", notify_and_end)
-      .play([](world&) { return ""; }, sleepers);
+  const auto check = [](world&) { return ""; };
+  for (const bool locked : {false, true}) {
+    cast<world>()
+        .waiter("hasty", unless_stopped)
+        .waiter("patient", patient)
+        .other("notifier", notify_and_end(locked ? one : all, locked))
+        .other("stopper", fire)
+        .only({as::threads})
+        .play(check, sleepers);
+    cast<world>()
+        .waiter("hasty", in_time)
+        .waiter("patient", patient)
+        .other("notifier", notify_and_end(locked ? all : one, locked))
+        .clock({5})
+        .only({as::threads})
+        .play(check, sleepers);
+  }
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <weft/detail/time_span.hpp>
 #include <weft/export.hpp>
+#include <weft/sched/atomic.hpp>
 #include <weft/sched/clock.hpp>
 #include <weft/sched/deadline_link.hpp>
 #include <weft/sched/park.hpp>
@@ -12,6 +13,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <stop_token>
 #include <utility>
 
@@ -24,7 +26,8 @@ namespace weft::inline v0 {
 // A wait returns when it is notified, rarely for no reason; the forms with a condition look at it first, and again. It
 // throws canceled_error if an explicit bound of the caller (a deadline, a token) ends it; a stop of the fiber does not,
 // but the forms with a stop_token do what std says. Waiters are notified in the order of their arrival.
-// May be destroyed when every waiter has been notified, even if some have not returned.
+// May be destroyed when every waiter has been notified, even if some have not returned; nor need those whose wait a bound
+// had ended when the notification came.
 class condition_variable {
  public:
   constexpr condition_variable() noexcept = default;
@@ -78,6 +81,21 @@ class condition_variable {
   }
 
  private:
+  // place is where one waits in line.
+  //
+  // The presence word
+  // States     in       in the queue, or claimed         left: claim_locked, leave
+  //            out      taken out by claim_locked, which found the wait over          set: claim_locked, in -> out
+  //            leaving  its owner, whose wait is over, is about to take it out        set: leave, in -> leaving
+  // Ownership  out: its owner keeps away from the condition, which may be gone; and nobody else touches the place.
+  //            leaving: a notification waits until it has left, so that the condition is there for so long
+  // Orderings  either exchange acquires and releases: what came before it on one side is done before what the other does
+  // Not here   whether the wait is over (the selection)
+  enum class presence : unsigned char { in, out, leaving };
+  struct place : sched::wait_node {
+    sched::atomic<presence> where{presence::in};
+  };
+
   // One wait, between the unlocking and the locking. Entered under guard_ before the lock is let go of: who notifies
   // after that finds it.
   class WEFT_API turn {
@@ -91,7 +109,7 @@ class condition_variable {
    private:
     condition_variable& condition_;
     sched::selection waiting_{sched::ended_by::links};
-    sched::wait_node node_;
+    place place_;
     enum class stage : unsigned char { entered, canceled, notified } stage_ = stage::entered;
   };
 
@@ -151,8 +169,14 @@ class condition_variable {
   }
   [[noreturn]] WEFT_API static void fail();
 
+  // claim_locked takes out the first whose wait is not over; null if there is none. May let go of guard_ in between.
+  sched::wait_node* claim_locked() noexcept;
+  // leave takes one out whose wait was not ended by a claim.
+  void leave(place& p) noexcept;
+
   sched::spin_lock guard_;
-  sched::wait_queue queue_;  // guarded by guard_
+  sched::atomic<std::uint32_t> left_{0};  // how many have left; written under guard_
+  sched::wait_queue queue_;               // guarded by guard_
 };
 
 using condition_variable_any = condition_variable;
