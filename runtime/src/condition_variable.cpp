@@ -29,7 +29,8 @@ sched::wait_node* condition_variable::claim_locked() noexcept {
     queue_.leave(*n);
     if (n->of->claim(n->who)) return n;
     presence found = presence::in;
-    if (static_cast<place*>(n)->where.compare_exchange_strong(found, presence::out, std::memory_order_acq_rel)) continue;
+    auto& where = static_cast<place*>(n)->where;
+    if (where.compare_exchange_strong(found, presence::out, std::memory_order_acq_rel)) continue;  // n may be gone
     // Its owner is about to come for guard_, and counts on us being here. It does not suspend before it has it.
     queue_.push_front(*n);
     const std::uint32_t before = left_.load(std::memory_order_relaxed);

@@ -1,5 +1,5 @@
-// Where over-aligned objects are, and so the stage and the channels: at the same addresses in every run, since a select takes
-// its locks in the order of addresses.
+// Where over-aligned objects are, and so the stage and the channels: at the same addresses in every run, since a select
+// takes its locks in the order of addresses.
 #pragma once
 
 namespace weft::testing {

@@ -144,21 +144,15 @@ TEST(ChannelModel, CloseLeavesAValueEitherSentOrKept) {
 
 // covers G94 G101
 TEST(ChannelModel, CloseWakesEachWhoWaits) {
-  cast<direct>()
-      .waiter("receiver", receive)
-      .waiter("receiver 2", receive)
-      .other("closer", close)
-      .play([](direct& w) { return w.ended == 2 ? "" : "not everybody saw the end"; });
-  cast<direct>()
-      .waiter("sender", send_1)
-      .waiter("sender 2", send_2)
-      .other("closer", close)
-      .play([](direct& w) { return w.kept == 2 ? "" : "not everybody has the value still"; });
-  cast<buffered>()
-      .waiter("sender", send_1)
-      .waiter("sender 2", send_2)
-      .other("closer", close)
-      .play([](buffered& w) { return w.outcomes() == 2 && w.kept >= 1 ? "" : "not everybody has an answer"; });
+  cast<direct>().waiter("receiver", receive).waiter("receiver 2", receive).other("closer", close).play([](direct& w) {
+    return w.ended == 2 ? "" : "not everybody saw the end";
+  });
+  cast<direct>().waiter("sender", send_1).waiter("sender 2", send_2).other("closer", close).play([](direct& w) {
+    return w.kept == 2 ? "" : "not everybody has the value still";
+  });
+  cast<buffered>().waiter("sender", send_1).waiter("sender 2", send_2).other("closer", close).play([](buffered& w) {
+    return w.outcomes() == 2 && w.kept >= 1 ? "" : "not everybody has an answer";
+  });
 }
 
 // covers G94

@@ -24,8 +24,8 @@ constexpr std::chrono::steady_clock::time_point when{std::chrono::nanoseconds(5)
 struct world : stage {
   enum class end { waits, notified, gave_up };
   struct waiter {
-    bool came = false;          // waits, or has waited
-    bool seen = false;          // by the notifier, as it notifies
+    bool came = false;  // waits, or has waited
+    bool seen = false;  // by the notifier, as it notifies
     end how = end::waits;
   };
 

@@ -22,7 +22,7 @@ struct world : stage {
   std::optional<Mutex> m{std::in_place};
   model::atomic<int> inside{0};
   model::atomic<int> left{0};
-  int turns = 0;   // guarded by m
+  int turns = 0;  // guarded by m
   int gave_up = 0;
   hand_link::source stop;
 
@@ -91,19 +91,15 @@ TEST(MutexModel, ThreeTakeTurns) {
 
 // Who was woken and found the mutex taken by a newcomer gets it from that one.
 TEST(MutexModel, WhoWasPassedOverIsNext) {
-  cast<plain>()
-      .waiter("waiter", lock_once)
-      .waiter("newcomer", lock_once)
-      .other("holder", unlock)
-      .play([](plain& w) { return w.expect(2); });
+  cast<plain>().waiter("waiter", lock_once).waiter("newcomer", lock_once).other("holder", unlock).play([](plain& w) {
+    return w.expect(2);
+  });
 }
 
 TEST(MutexModel, ATimedLockHoldsItOrDoesNot) {
-  cast<timed>()
-      .waiter("waiter", lock_in_time)
-      .other("holder", unlock)
-      .clock({5})
-      .play([](timed& w) { return w.expect(1 - w.gave_up); });
+  cast<timed>().waiter("waiter", lock_in_time).other("holder", unlock).clock({5}).play([](timed& w) {
+    return w.expect(1 - w.gave_up);
+  });
 }
 
 // The time passes for the first in line: the one behind gets the mutex in any case.

@@ -1,4 +1,4 @@
-// select in every interleaving: of all that could go on, exactly one case has, and the others' values are where they were.
+// select in every interleaving: of all that could go on, exactly one case has; the others' values are where they were.
 #include "item.hpp"
 #include "stage.hpp"
 
@@ -237,7 +237,8 @@ TEST(SelectModel, OtherwiseOnlyIfNothingCouldGoOnAtOneMoment) {
         .waiter("selector",
                 [shuffle](moved& w) {
                   shuffle(w);
-                  w.won[0] = select(on_receive(w.a, w.into(w.received)), on_receive(w.b, w.into(w.received)), otherwise());
+                  w.won[0] =
+                      select(on_receive(w.a, w.into(w.received)), on_receive(w.b, w.into(w.received)), otherwise());
                 })
         .other("mover",
                [](moved& w) {

@@ -1,8 +1,8 @@
 // stage: where the library's own sources run in every interleaving.
 //
-// Model programs compile selection.cpp, park.cpp, mutex.cpp, channel.cpp and so on as they are. Three things are replaced:
-// the words and spin locks (include/weft/sched/), by those of the explorer; what suspends and wakes a thread or a fiber,
-// by the explorer's parking places; the clock, by a word that an actor moves on.
+// Model programs compile selection.cpp, park.cpp, mutex.cpp, channel.cpp and so on as they are. Three things are
+// replaced: the words and spin locks (include/weft/sched/), by those of the explorer; what suspends and wakes a thread
+// or a fiber, by the explorer's parking places; the clock, by a word that an actor moves on.
 #pragma once
 
 #include <support/explore.hpp>
@@ -19,9 +19,9 @@
 
 namespace weft::testing {
 
-// What the waiters are played as, and who looks after their deadlines: threads that look at the clock as they wait, threads
-// with the timers of a scheduler that they have entered, or fibers with those of theirs. A fiber's commit is run by another
-// actor, its worker; so that the fiber may go on before the commit has returned.
+// What the waiters are played as, and who looks after their deadlines: threads that look at the clock as they wait,
+// threads with the timers of a scheduler that they have entered, or fibers with those of theirs. A fiber's commit is
+// run by another actor, its worker; so that the fiber may go on before the commit has returned.
 enum class as { threads, threads_with_timers, fibers };
 
 // stage is the threads, fibers and timers of one run, whose state derives from it. One at a time.

@@ -144,10 +144,7 @@ TEST(SemaphoreModel, APermitFindsWhoWaits) {
 
 TEST(SemaphoreModel, AStoppedWaiterTakesNoPermitAlong) {
   cast<semaphores>()
-      .waiter("stopped",
-              [](semaphores& w) {
-                w.unless_stopped([&w] { w.acquire(); });
-              })
+      .waiter("stopped", [](semaphores& w) { w.unless_stopped([&w] { w.acquire(); }); })
       .waiter("waiter", [](semaphores& w) { w.acquire(), w.ended = true; })
       .other("releaser", [](semaphores& w) { w.it->release(); })
       .other("stopper", fire)
@@ -198,10 +195,7 @@ TEST(SharedMutexModel, WhoWaitsBehindAStoppedWriterGoesOn) {
     held() { it->lock_shared(); }
   };
   cast<held>()
-      .waiter("writer",
-              [](held& w) {
-                w.unless_stopped([&w] { w.write(); });
-              })
+      .waiter("writer", [](held& w) { w.unless_stopped([&w] { w.write(); }); })
       .waiter("reader", [](held& w) { w.read(), w.done = 1; })
       .other("stopper", fire)
       .play([](held& w) { return w.done == 1 ? "" : "the reader was forgotten"; });

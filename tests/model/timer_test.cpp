@@ -51,7 +51,12 @@ const model::options sleepers{.may_sleep = true};
 
 TEST(TimerModel, OneOfTwoWaitersGetsTheTick) {
   const auto check = [](world& w) { return w.ticks.size() + w.ticks_2.size() == 1 ? "" : "not one tick"; };
-  cast<set_to_5>().waiter("waiter", wait).waiter("waiter 2", wait_2).clock({5}).only({as::threads}).play(check, sleepers);
+  cast<set_to_5>()
+      .waiter("waiter", wait)
+      .waiter("waiter 2", wait_2)
+      .clock({5})
+      .only({as::threads})
+      .play(check, sleepers);
   const auto try_wait = [](world& w) {
     if (const auto tick = w.t.try_wait()) w.ticks_2.push_back(to_int(*tick));
   };
@@ -60,8 +65,11 @@ TEST(TimerModel, OneOfTwoWaitersGetsTheTick) {
 
 TEST(TimerModel, StopIsTrueExactlyIfThereIsNoTick) {
   const auto stop = [](world& w) { w.took_back = w.t.stop(); };
-  cast<set_to_5>().waiter("waiter", wait).other("stopper", stop).clock({5}).play(
-      [](world& w) { return w.took_back ? w.expect({}) : w.expect({5}); }, sleepers);
+  cast<set_to_5>()
+      .waiter("waiter", wait)
+      .other("stopper", stop)
+      .clock({5})
+      .play([](world& w) { return w.took_back ? w.expect({}) : w.expect({5}); }, sleepers);
 }
 
 TEST(TimerModel, ATickFromBeforeAResetIsReceivedBeforeItOrNever) {
@@ -71,7 +79,11 @@ TEST(TimerModel, ATickFromBeforeAResetIsReceivedBeforeItOrNever) {
       .other("resetter", reset)
       .clock({5, 10})
       .only({as::threads})
-      .play([](world& w) { return w.took_back ? w.expect({10}) : w.expect({5, 10}); }, sleepers);
+      .play(
+          [](world& w) {
+            return w.took_back ? w.expect({10}) : w.expect({5, 10});
+          },
+          sleepers);
   cast<set_to_5>()
       .waiter("waiter", wait)
       .other("resetter", reset)
@@ -85,8 +97,9 @@ TEST(TimerModel, ATickFromBeforeAResetIsReceivedBeforeItOrNever) {
 
 TEST(TimerModel, AResetToAnEarlierTimeShortensTheWait) {
   const auto reset = [](world& w) { w.took_back = w.t.reset(at(5)); };
-  cast<set_to_10>().waiter("waiter", wait).other("resetter", reset).clock({5}).play(
-      [](world& w) { return w.took_back ? w.expect({5}) : "a tick before its time"; });
+  cast<set_to_10>().waiter("waiter", wait).other("resetter", reset).clock({5}).play([](world& w) {
+    return w.took_back ? w.expect({5}) : "a tick before its time";
+  });
 }
 
 TEST(TimerModel, AStoppedTimerThatIsSetAgainTicks) {
@@ -94,8 +107,9 @@ TEST(TimerModel, AStoppedTimerThatIsSetAgainTicks) {
     if (w.t.stop()) model::fail("it was not set");
     w.took_back = w.t.reset(at(5));
   };
-  cast<world>().waiter("waiter", wait).other("resetter", reset).clock({5}).play(
-      [](world& w) { return w.took_back ? "there was nothing to take back" : w.expect({5}); });
+  cast<world>().waiter("waiter", wait).other("resetter", reset).clock({5}).play([](world& w) {
+    return w.took_back ? "there was nothing to take back" : w.expect({5});
+  });
 }
 
 TEST(TimerModel, AMissedTickOfATickerIsNotMadeUpFor) {
@@ -122,10 +136,9 @@ TEST(TimerModel, AMissedTickOfATickerIsNotMadeUpFor) {
 // covers H108
 TEST(TimerModel, ATickOrAValue) {
   cast<set_to_5>()
-      .waiter("selector",
-              [](world& w) {
-                select(on_tick(w.t, [&w](auto tick) { w.ticks.push_back(to_int(tick)); }), on_receive(w.c));
-              })
+      .waiter(
+          "selector",
+          [](world& w) { select(on_tick(w.t, [&w](auto tick) { w.ticks.push_back(to_int(tick)); }), on_receive(w.c)); })
       .other("sender", [](world& w) { w.sent = w.c.try_send(item(1)); })
       .clock({5})
       .play([](world& w) -> std::string {
@@ -191,7 +204,9 @@ TEST(TimerHeapModel, ATimerThatIsMovedFiresOnceForTheLastArming) {
       .waiter("owner", [](armed_at_5& w) { w.arm(w.t, w.s, 10, 2); })
       .clock({5, 10})
       .only({as::threads_with_timers})
-      .play([](armed_at_5& w) { return w.s.shots.size() == 2 ? w.expect({1, 2}) : w.expect({2}); });
+      .play([](armed_at_5& w) {
+        return w.s.shots.size() == 2 ? w.expect({1, 2}) : w.expect({2});
+      });
 }
 
 TEST(TimerHeapModel, ATimerThatIsStoppedAndArmedAgainFiresForEachArmingThatWasNotStopped) {
@@ -203,7 +218,9 @@ TEST(TimerHeapModel, ATimerThatIsStoppedAndArmedAgainFiresForEachArmingThatWasNo
               })
       .clock({5, 10})
       .only({as::threads_with_timers})
-      .play([](armed_at_5& w) { return w.stopped ? w.expect({2}) : w.expect({1, 2}); });
+      .play([](armed_at_5& w) {
+        return w.stopped ? w.expect({2}) : w.expect({1, 2});
+      });
 }
 
 // Arming one purges the other, stopped one, which is just being armed again.
@@ -218,7 +235,9 @@ TEST(TimerHeapModel, APurgeMeetsAnArming) {
       .waiter("owner of another", [](armed_at_5& w) { w.arm(w.t_2, w.s_2, 7, 3); })
       .other("clock", [](armed_at_5& w) { w.pass(7); })
       .only({as::threads_with_timers})
-      .play([](armed_at_5& w) { return w.stopped ? w.expect({2}, {3}) : w.expect({1, 2}, {3}); });
+      .play([](armed_at_5& w) {
+        return w.stopped ? w.expect({2}, {3}) : w.expect({1, 2}, {3});
+      });
 }
 
 }  // namespace

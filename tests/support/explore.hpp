@@ -168,10 +168,11 @@ class atomic {
     return replace(static_cast<T>(value_ ^ bits));
   }
 
-  // await blocks the actor until done(value), and returns the value. wait blocks it while the value is `old`; it sees every
-  // change: lost notifications are not modelled, use a parking_place for what sleeps on a futex.
+  // await blocks the actor until done(value), and returns the value. wait blocks it while the value is `old`; it sees
+  // every change: lost notifications are not modelled, use a parking_place for what sleeps on a futex.
   template <class Done>
-  T await(std::memory_order, Done done, const char* file = __builtin_FILE(), int line = __builtin_LINE()) const noexcept {
+  T await(std::memory_order, Done done, const char* file = __builtin_FILE(),
+          int line = __builtin_LINE()) const noexcept {
     const auto possible = [this, &done] { return done(value_); };
     access a = make("await", false, {file, line});
     a.possible = [](const void* f) { return (*static_cast<decltype(&possible)>(f))(); };
@@ -183,7 +184,8 @@ class atomic {
   }
   void wait(T old, std::memory_order order, const char* file = __builtin_FILE(),
             int line = __builtin_LINE()) const noexcept {
-    await(order, [old](T now) { return now != old; }, file, line);
+    await(
+        order, [old](T now) { return now != old; }, file, line);
   }
   void notify_one() noexcept {}
   void notify_all() noexcept {}

@@ -26,8 +26,8 @@ namespace weft::inline v0 {
 // A wait returns when it is notified, rarely for no reason; the forms with a condition look at it first, and again. It
 // throws canceled_error if an explicit bound of the caller (a deadline, a token) ends it; a stop of the fiber does not,
 // but the forms with a stop_token do what std says. Waiters are notified in the order of their arrival.
-// May be destroyed when every waiter has been notified, even if some have not returned; nor need those whose wait a bound
-// had ended when the notification came.
+// May be destroyed when every waiter has been notified, even if some have not returned; nor need those have whose wait
+// a bound had ended when the notification came.
 class condition_variable {
  public:
   constexpr condition_variable() noexcept = default;
@@ -89,7 +89,7 @@ class condition_variable {
   //            leaving  its owner, whose wait is over, is about to take it out        set: leave, in -> leaving
   // Ownership  out: its owner keeps away from the condition, which may be gone; and nobody else touches the place.
   //            leaving: a notification waits until it has left, so that the condition is there for so long
-  // Orderings  either exchange acquires and releases: what came before it on one side is done before what the other does
+  // Orderings  both exchanges acquire and release: who comes second sees what the other did before
   // Not here   whether the wait is over (the selection)
   enum class presence : unsigned char { in, out, leaving };
   struct place : sched::wait_node {
