@@ -271,4 +271,21 @@ TEST(SelectModel, NobodyTouchesTheChannelsAfterTheirLastHandles) {
       .play([](handles& w) { return w.expect({1}); });
 }
 
+// And while it is parked: the channels are there until it has left their lines.
+TEST(SelectModel, TheChannelsOutliveASelectThatWaits) {
+  struct dropped : direct {
+    bool parked() const { return b && !detail::channel_access::state(b)->receivers.empty(); }
+  };
+  cast<dropped>()
+      .waiter("selector", [](dropped& w) { w.won[0] = select(on_receive(w.a, w.into(w.received)), on_receive(w.b)); })
+      .other("dropper",
+             [](dropped& w) {
+               model::wait_until([&w] { return w.parked(); });
+               w.try_send(w.a, 1);
+               w.b = {};
+               w.a = {};
+             })
+      .play([](dropped& w) { return w.won[0] == 0 ? w.expect({1}) : "the other case"; });
+}
+
 }  // namespace

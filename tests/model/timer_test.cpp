@@ -47,6 +47,9 @@ struct set_to_10 : world {
 
 const auto wait = [](world& w) { w.ticks.push_back(to_int(w.t.wait())); };
 const auto wait_2 = [](world& w) { w.ticks_2.push_back(to_int(w.t.wait())); };
+const auto wait_in_select = [](world& w) {
+  select(on_tick(w.t, [&w](auto tick) { w.ticks.push_back(to_int(tick)); }), on_receive(w.c));
+};
 const model::options sleepers{.may_sleep = true};
 
 TEST(TimerModel, OneOfTwoWaitersGetsTheTick) {
@@ -97,9 +100,9 @@ TEST(TimerModel, ATickFromBeforeAResetIsReceivedBeforeItOrNever) {
 
 TEST(TimerModel, AResetToAnEarlierTimeShortensTheWait) {
   const auto reset = [](world& w) { w.took_back = w.t.reset(at(5)); };
-  cast<set_to_10>().waiter("waiter", wait).other("resetter", reset).clock({5}).play([](world& w) {
-    return w.took_back ? w.expect({5}) : "a tick before its time";
-  });
+  const auto check = [](world& w) { return w.took_back ? w.expect({5}) : "a tick before its time"; };
+  cast<set_to_10>().waiter("waiter", wait).other("resetter", reset).clock({5}).play(check);
+  cast<set_to_10>().waiter("selector", wait_in_select).other("resetter", reset).clock({5}).play(check);
 }
 
 TEST(TimerModel, AStoppedTimerThatIsSetAgainTicks) {
