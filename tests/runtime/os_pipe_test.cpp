@@ -242,7 +242,7 @@ TEST(Native, ForeignCallsAreRepeatedUntilTheySucceed) {
         return ::recv(fd, got, sizeof got, 0) >= 0;
       });
     });
-    while (tries == 0) weft::this_fiber::yield();
+    weft::testing::TEST_await_parked(*weft::io::access::descriptor(a), weft::poll::mode::read);
     b.write_with([](int fd) noexcept { return ::send(fd, "packet", 6, MSG_NOSIGNAL) == 6; });
     reader.join();
     EXPECT_STREQ(got, "packet");
