@@ -31,10 +31,14 @@ class channel_locks {
   void lock() noexcept {
     for (std::size_t i = 0; i < n_; ++i) first_[i]->lock.lock();
   }
-  // Whoever waits for the last of them may end what this object is in; so nothing is touched after that.
-  void unlock() noexcept {
+  // Whoever waits for the last of them may end what this object is in; so nothing is touched after that. That is `last`,
+  // if given: who takes the value that it was sent may let go of all channels at once.
+  void unlock(channel_base* last = nullptr) noexcept {
     channel_base** const first = first_;
-    for (std::size_t i = n_; i > 0; --i) first[i - 1]->lock.unlock();
+    for (std::size_t i = n_; i > 0; --i) {
+      if (first[i - 1] != last) first[i - 1]->lock.unlock();
+    }
+    if (last != nullptr) last->lock.unlock();
   }
 
  private:
@@ -131,7 +135,9 @@ class selecting {
   std::size_t attempt() {
     look_at_descriptors();
     held h(locks_);
-    return attempt_locked(h.wake);
+    const std::size_t i = attempt_locked(h.wake);
+    if (i != none) h.last = s_.cases[i]->channel;
+    return i;
   }
 
   // As long as nobody waits, only descriptors need be kept.
@@ -275,7 +281,7 @@ class selecting {
     explicit held(channel_locks& l) noexcept : locks(&l) { l.lock(); }
     ~held() {
       if (locks == nullptr) return;
-      locks->unlock();
+      locks->unlock(last);
       wake.deliver();
     }
     held(const held&) = delete;
@@ -283,6 +289,7 @@ class selecting {
     void release() noexcept { locks = nullptr; }
 
     channel_locks* locks;
+    channel_base* last = nullptr;  // whose transfer was made
     sched::wake_list wake;
   };
 

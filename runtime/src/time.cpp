@@ -65,7 +65,7 @@ bool clock_state::set(sched::nanotime when, sched::nanotime period) noexcept {
   return was_set;
 }
 
-std::optional<clock_state::time_point> clock_state::try_take() noexcept {
+std::optional<clock_state::time_point> clock_state::try_wait() noexcept {
   const std::lock_guard guard(lock);
   return take_locked();
 }

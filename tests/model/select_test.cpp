@@ -271,6 +271,25 @@ TEST(SelectModel, NobodyTouchesTheChannelsAfterTheirLastHandles) {
       .play([](handles& w) { return w.expect({1}); });
 }
 
+// And when the value goes through a buffer: whoever takes it may end both channels, though the select still has them
+// locked.
+TEST(SelectModel, TheChannelsMayGoAsSoonAsTheValueIsTaken) {
+  for (const bool into_b : {false, true}) {
+    cast<buffered>()
+        .waiter("selector",
+                [into_b](buffered& w) {
+                  w.won[0] = select(on_receive(into_b ? w.a : w.b), on_send(into_b ? w.b : w.a, item(1)));
+                })
+        .waiter("taker",
+                [into_b](buffered& w) {
+                  w.received.push_back((into_b ? w.b : w.a).receive()->value());
+                  w.a = {};
+                  w.b = {};
+                })
+        .play([](buffered& w) { return w.won[0] == 1 ? w.expect({1}) : "the other case"; });
+  }
+}
+
 // And while it is parked: the channels are there until it has left their lines.
 TEST(SelectModel, TheChannelsOutliveASelectThatWaits) {
   struct dropped : direct {

@@ -40,13 +40,18 @@ class WEFT_API clock_state : public channel_base {
   // there was one that nobody had taken: that one is gone.
   bool set(sched::nanotime when, sched::nanotime period) noexcept;
 
+  time_point wait();
+  time_point wait(const std::stop_token& stop) {
+    const sched::stop_link link(stop);
+    return wait();
+  }
+  std::optional<time_point> try_wait() noexcept;
+
  protected:
   clock_state(sched::nanotime when, sched::nanotime period) noexcept : due_(when), period_(period) {}
   ~clock_state() = default;
 
-  time_point wait();
   std::optional<time_point> wait_unless_stopped() noexcept;
-  std::optional<time_point> try_take() noexcept;
 
  private:
   sched::nanotime due_;     // guarded by lock
@@ -95,13 +100,9 @@ class timer : private detail::clock_state {
   }
 
   // wait waits for the tick and returns when it was due; for ever while the timer is stopped. Throws canceled_error
-  // if a stop of the caller stands. try_wait takes a tick that is due already.
-  time_point wait() { return clock_state::wait(); }
-  time_point wait(const std::stop_token& stop) {
-    const sched::stop_link link(stop);
-    return wait();
-  }
-  std::optional<time_point> try_wait() noexcept { return try_take(); }
+  // if a stop of the caller stands, or one of the token. try_wait takes a tick that is due already.
+  using detail::clock_state::try_wait;
+  using detail::clock_state::wait;
 
  private:
   friend struct detail::clock_access;
@@ -127,12 +128,8 @@ class ticker : private detail::clock_state {
     set(sched::after(ns), ns);
   }
 
-  time_point wait() { return clock_state::wait(); }
-  time_point wait(const std::stop_token& stop) {
-    const sched::stop_link link(stop);
-    return wait();
-  }
-  std::optional<time_point> try_wait() noexcept { return try_take(); }
+  using detail::clock_state::try_wait;
+  using detail::clock_state::wait;
 
  private:
   friend struct detail::clock_access;

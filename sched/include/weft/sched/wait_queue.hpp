@@ -16,7 +16,7 @@ struct wait_node {
   wait_node* previous = nullptr;
   selection* of = nullptr;
   void* element = nullptr;  // of a channel: where it goes to, or comes from
-  waiter who;        // claimed: whom to make ready; nobody if it does not sleep yet
+  waiter who;               // claimed: whom to make ready; nobody if it does not sleep yet
   verdict outcome = verdict::pending;
   bool queued = false;
 };
@@ -96,6 +96,6 @@ class wake_list {
 // wait_in parks the caller, whose n is in `queue`, until it is claimed or stopped. `held` is the queue's lock, which is
 // unlocked meanwhile and afterwards; n has left the queue then.
 WEFT_API verdict wait_in(wait_queue& queue, wait_node& n, spin_lock& held, wait_reason why,
-                                ended_by stops = ended_by::any_stop) noexcept;
+                         ended_by stops = ended_by::any_stop) noexcept;
 
 }  // namespace weft::inline v0::sched
