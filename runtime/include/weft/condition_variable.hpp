@@ -26,8 +26,9 @@ namespace weft::inline v0 {
 // A wait returns when it is notified, rarely for no reason; the forms with a condition look at it first, and again. It
 // throws canceled_error if an explicit bound of the caller (a deadline, a token) ends it; a stop of the fiber does not,
 // but the forms with a stop_token do what std says. Waiters are notified in the order of their arrival.
-// May be destroyed when every waiter has been notified, even if some have not returned; nor need those have whose wait
-// a bound had ended when the notification came.
+// May be destroyed when every waiter has been notified, even if some have not returned. A waiter whose wait a bound had
+// ended need not have returned either, if a notification that found nobody else left in line came after that, as
+// notify_all does. Not so if unlocking the lock threw.
 class condition_variable {
  public:
   constexpr condition_variable() noexcept = default;
