@@ -73,6 +73,9 @@ void lend(worker* w) noexcept {
   if (w->p != nullptr || s.acquire_processor(w)) {
     // As in find_runnable: the monitor counts a lent processor as idle, and may have gone to sleep during the region.
     if (s.monitor_asleep.load(std::memory_order_seq_cst) != 0) s.wake_monitor();
+    // It never left its thread, so nobody may look at its frames: no enter_running.
+    w->running()->since.store(s.clock.load(std::memory_order_relaxed) & ~exact_time, std::memory_order_relaxed);
+    w->running()->phase.store(fiber_phase::running, std::memory_order_relaxed);
     return;
   }
   constexpr auto queue_globally = [](waiter self, void* object, std::uintptr_t) noexcept {
@@ -81,7 +84,7 @@ void lend(worker* w) noexcept {
     home->wake_for_work();
     return true;
   };
-  depart_to_loop(w, w->current, queue_globally, &s);
+  depart_to_loop(w, w->running(), queue_globally, &s);
 }
 
 }  // namespace
@@ -90,7 +93,11 @@ blocking_region::blocking_region() noexcept : entered_(false) {
   worker* w = current_worker();
   if (w == nullptr || w->p == nullptr) return;
   wait_turn(w);
-  lend(current_worker());
+  w = current_worker();
+  fiber* f = w->running();
+  f->since.store(w->home->clock.load(std::memory_order_relaxed) & ~exact_time, std::memory_order_relaxed);
+  f->phase.store(fiber_phase::blocking, std::memory_order_relaxed);
+  lend(w);
   entered_ = true;
 }
 

@@ -84,6 +84,10 @@ inline void clear_floating_point_status() noexcept {
 #endif
 }
 
+// saved_return_address is how far above what a switch has left the address lies at which the context will go on: Boost
+// builds its switch in more than one way. 0: not known. Looks once; not for signal handlers.
+std::size_t saved_return_address() noexcept;
+
 // arrive completes the switch that led to `self`: the context that was left is whole from here on. Returns its message.
 #if defined(WEFT_TSAN)
 __attribute__((no_sanitize("thread")))
@@ -124,5 +128,26 @@ switch_context(context& from, context& to, exception_state* thread, void* messag
 #endif
   return arrive(from, boost::context::detail::jump_fcontext(to.suspended, &note));
 }
+
+// A detour is a call of a function that runs on another stack, on the same thread: for code that needs more stack than there
+// may be. It is no context: it never suspends, and the thread's exceptions stay with the thread.
+struct detour {
+  void (*function)(detour&) noexcept;
+  boost::context::detail::fcontext_t way_back = nullptr;
+#if defined(WEFT_ASAN)
+  const void* stack_bottom = nullptr;
+  std::size_t stack_size = 0;
+#endif
+#if defined(WEFT_TSAN)
+  void* tsan_fiber = nullptr;
+#endif
+};
+
+// take_detour runs d.function(d) on the stack [bottom, top) until it returns, or calls end_detour.
+void take_detour(detour& d, std::byte* bottom, std::byte* top) noexcept;
+
+// end_detour returns from take_detour at once, from any depth: what is on the other stack is left as it is, nothing is
+// destroyed. It does not return. (No [[noreturn]]: AddressSanitizer would take it for the end of this thread's stack.)
+void end_detour(detour& d) noexcept;
 
 }  // namespace weft::inline v0::sched

@@ -5,6 +5,7 @@
 #include "wait_words.hpp"
 
 #include <weft/sched/caller_data.hpp>
+#include <weft/sched/clock.hpp>
 #include <weft/sched/fiber.hpp>
 #include <weft/sched/park.hpp>
 #include <weft/sched/spin_lock.hpp>
@@ -29,6 +30,35 @@ enum class handle_state : std::uint8_t {
   detached,  // let go while the fiber ran: the fiber disposes of its body before it leaves
   ended,     // the body has run: whoever lets the handle go disposes
 };
+
+// What a fiber is doing, for whoever looks.
+enum class fiber_phase : std::uint8_t {
+  none,      // not started, or over
+  runnable,  // in a queue
+  running,
+  parked,
+  blocking,  // in a blocking region, on a thread that has no processor
+};
+
+// What is looked at on each departure, beside the departure itself.
+enum departure_check : std::uint8_t {
+  canary_check = 1,  // the word at stack_bottom
+};
+
+// The look at a suspended fiber, which cannot be resumed meanwhile
+// States     free       no one looks                         set: end_look    left: begin_look
+//            looked_at  somebody may be reading its frames    set: begin_look  left: end_look, enter_running
+//            owed       likewise, and a worker that came to run it has gone on without it
+//                       set: enter_running  left: end_look, which makes the fiber runnable
+// Ownership  looked_at, owed: whoever looks, of the frames and of what the fiber waits for; it may not write there. The
+//            CAS to owed passes the right to run the fiber from the worker to whoever looks.
+// Invariants I1 a fiber that was found suspended after begin_look stays so until end_look
+// Orderings  O1 enter_running: store phase, then load the look || begin_look: store the look, then load phase.
+//               A store-load race, which the worker wins without a fence: begin_look makes every thread of the process
+//               pass one (membarrier) between its two accesses.
+//            O2 arrived() stores the phase after the registers are saved, releasing; begin_look's load acquires
+// Not here   which fiber of those that use the stack in turn: an id that was read after begin_look holds until end_look
+enum class fiber_look : std::uint8_t { free, looked_at, owed };
 
 struct join_site : cancel_site {
   join_word<> word;
@@ -75,12 +105,20 @@ class alignas(64) fiber {
   // Owned by whoever runs the fiber; while it is suspended, by whoever owns its waiter.
   context ctx;
   fiber* link = nullptr;  // next in the list it is in: the global queue, a list of free stacks
-  wait_reason reason = wait_reason::none;
+  std::uint8_t checks = 0;  // departure_check
   handle_state on_start = handle_state::absent;
 
+  // Written by the same, and read by whoever looks. These and the above are all that a switch touches: one line.
+  std::atomic<fiber_phase> phase{fiber_phase::none};
+  std::atomic<fiber_look> look{fiber_look::free};
+  std::atomic<wait_reason> reason{wait_reason::none};
+  std::atomic<bool> entered{false};  // it has run: there are frames
+  std::atomic<const void*> wait_object{nullptr};
+  std::atomic<nanotime> since{0};  // of the phase, by the scheduler's clock; the lowest bit: exact_time
+
   // Constant for a stack.
-  stack_pool* pool = nullptr;
   scheduler* home = nullptr;
+  stack_pool* pool = nullptr;
   std::byte* stack_bottom = nullptr;
   const std::uint64_t* canary = nullptr;       // at stack_bottom where no guard could be had, else null
   std::atomic<std::uint64_t>* slot = nullptr;  // in use (bit 0) and generation, outside of the stack
@@ -88,7 +126,10 @@ class alignas(64) fiber {
   // Constant from creation to end.
   void (*entry)(void*) noexcept = nullptr;
   void* body = nullptr;
-  std::atomic<std::uint64_t> id{0};  // atomic for whoever lists fibers
+  // Atomic for whoever looks.
+  std::atomic<std::uint64_t> id{0};
+  std::atomic<const void*> spawned_at{nullptr};  // a return address in whoever asked for it
+  std::atomic<nanotime> spawned{0};              // when, by the scheduler's clock
 
   std::atomic<std::uint32_t> references{0};
   std::atomic<handle_state> handle_now{handle_state::absent};
@@ -109,6 +150,19 @@ class alignas(64) fiber {
 
   std::byte* stack_top() noexcept { return reinterpret_cast<std::byte*>(this); }
 };
+
+// The lowest bit of fiber::since tells that it is exact, and was taken to learn how long the fiber waits to run.
+inline constexpr nanotime exact_time = 1;
+
+// enter_running is called by a worker that is about to switch to f. False: somebody looks at f, and will make it runnable
+// afterwards; the worker does not touch it any more.
+bool leave_to_look(fiber& f) noexcept;
+inline bool enter_running(fiber& f, nanotime now) noexcept {
+  f.since.store(now & ~exact_time, std::memory_order_relaxed);
+  f.phase.store(fiber_phase::running, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);  // O1
+  return f.look.load(std::memory_order_relaxed) == fiber_look::free || !leave_to_look(f);
+}
 
 // stop_stands tells whether a stop of f stands, its own or everybody's.
 bool stop_stands(const fiber& f) noexcept;

@@ -5,28 +5,65 @@
 #include "scheduler.hpp"
 #include "worker.hpp"
 
+#include <weft/sched/clock.hpp>
 #include <weft/sched/fatal.hpp>
+
+#include <algorithm>
+#include <bit>
 
 namespace weft::inline v0::sched {
 
 namespace {
 
-void check_canary(fiber* f) noexcept {
-  if (f->canary != nullptr && *f->canary != canary_value) [[unlikely]] {
-    char name[fiber_name::capacity];
-    f->name.copy_to(name);
-    fatal("stack overflow of fiber %llu '%s' (its stack has no guard; found when it was left)",
-          static_cast<unsigned long long>(id_of(*f)), name);
-  }
+void check_canary(const fiber& f) noexcept {
+  if (*f.canary == canary_value) return;
+  char name[fiber_name::capacity];
+  f.name.copy_to(name);
+  fatal("stack overflow of fiber %llu '%s' (its stack has no guard; found when it was left)",
+        static_cast<unsigned long long>(id_of(f)), name);
+}
+
+[[gnu::noinline]] void check_departure(const fiber& f) noexcept {
+  if ((f.checks & canary_check) != 0) check_canary(f);
+}
+
+bool begin_to_run(processor* p, fiber& f) noexcept {
+  const nanotime ready = f.since.load(std::memory_order_relaxed);
+  if ((ready & exact_time) != 0) [[unlikely]] p->count_run_wait(ready);
+  return enter_running(f, p->home->clock.load(std::memory_order_relaxed));
+}
+
+// next_to_run takes what p runs next, in passing over those that somebody looks at.
+fiber* next_to_run(processor* p) noexcept {
+  fiber* f = p->next_fiber();
+  while (f != nullptr && !begin_to_run(p, *f)) f = p->next_fiber();
+  return f;
 }
 
 }  // namespace
 
+bool leave_to_look(fiber& f) noexcept {
+  for (;;) {
+    // Not to be taken for running: whoever looks from now on may read the frames.
+    f.phase.store(fiber_phase::runnable, std::memory_order_release);  // O2
+    fiber_look looked_at = fiber_look::looked_at;
+    if (f.look.compare_exchange_strong(looked_at, fiber_look::owed, std::memory_order_acq_rel,
+                                       std::memory_order_acquire)) {
+      return true;
+    }
+    f.phase.store(fiber_phase::running, std::memory_order_relaxed);
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // O1, again
+    if (f.look.load(std::memory_order_acquire) == fiber_look::free) return false;
+  }
+}
+
 void arrived(void* message) noexcept {
   const departure_order order = *static_cast<departure_order*>(message);
-  if (order.run == nullptr) return;
+  if (order.from == nullptr) return;
+  order.from->phase.store(order.as, std::memory_order_release);  // O2 of fiber_look
   if (!order.run(waiter(order.from), order.object, order.word)) {
     // The wait was over before it began. Never jump back: the departed fiber runs next, as if it had been made ready.
+    order.from->phase.store(fiber_phase::runnable, std::memory_order_release);  // likewise
     order.w->home->push_next(order.w->p, order.from);
     return;
   }
@@ -43,6 +80,11 @@ fiber* processor::next_fiber() noexcept {
     return nullptr;
   }
   return own_fiber();
+}
+
+void processor::count_run_wait(nanotime then) noexcept {
+  const auto microseconds = static_cast<std::uint64_t>(std::max<nanotime>(now() - then, 0)) / 1000;
+  bump(run_waits[std::min<std::size_t>(std::bit_width(microseconds), run_waits.size() - 1)]);
 }
 
 fiber* processor::own_fiber() noexcept {
@@ -64,24 +106,26 @@ fiber* processor::own_fiber() noexcept {
 }
 
 WEFT_REAL_STACK void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word,
-                            last end) noexcept {
-  check_canary(f);
-  departure_order order{w, f, f->stops.announced(), then, object, word};
-  fiber* to = w->p->next_fiber();
-  w->current = to;
-  arrived(switch_context(f->ctx, to != nullptr ? to->ctx : w->own, w->exceptions, &order, end));
+                            fiber_phase as) noexcept {
+  if (f->checks != 0) [[unlikely]] check_departure(*f);
+  departure_order order{w, f, f->stops.announced(), as, then, object, word};
+  fiber* to = next_to_run(w->p);
+  w->set_running(to);
+  arrived(switch_context(f->ctx, to != nullptr ? to->ctx : w->own, w->exceptions, &order,
+                         as == fiber_phase::none ? last::yes : last::no));
 }
 
 void depart_to_loop(worker* w, fiber* f, decltype(commit::run) then, void* object) noexcept {
-  check_canary(f);
-  departure_order order{w, f, false, then, object, 0};
-  w->current = nullptr;
+  if (f->checks != 0) [[unlikely]] check_departure(*f);
+  departure_order order{w, f, false, fiber_phase::runnable, then, object, 0};
+  w->set_running(nullptr);
   arrived(switch_context(f->ctx, w->own, w->exceptions, &order));
 }
 
 void run(worker* w, fiber* f) noexcept {
-  departure_order order{w, nullptr, false, nullptr, nullptr, 0};
-  w->current = f;
+  if (!begin_to_run(w->p, *f)) return;
+  departure_order order{w, nullptr, false, fiber_phase::none, nullptr, nullptr, 0};
+  w->set_running(f);
   arrived(switch_context(w->own, f->ctx, w->exceptions, &order));
 }
 

@@ -79,8 +79,8 @@ bool end_commit(waiter self, void* object, std::uintptr_t) noexcept {
 }
 
 [[noreturn]] void end(worker* w, fiber* f) noexcept {
-  w->current = f;
-  depart(w, f, end_commit, w->p, 0, last::yes);
+  w->set_running(f);
+  depart(w, f, end_commit, w->p, 0, fiber_phase::none);
   fatal("a fiber was resumed after its end");
 }
 
@@ -89,8 +89,9 @@ bool end_commit(waiter self, void* object, std::uintptr_t) noexcept {
 void fiber_entry(arrival t) noexcept {
   // No call before the sanitizers know of this stack.
   auto* order = static_cast<departure_order*>(static_cast<departure*>(t.data)->message);
-  fiber* f = order->w->current;
+  fiber* f = order->w->running();
   arrived(arrive(f->ctx, t));
+  f->entered.store(true, std::memory_order_relaxed);
   if (f->data.around == nullptr) [[likely]] {
     f->entry(f->body);
   } else {
@@ -128,7 +129,11 @@ fiber* create_fiber(scheduler& s, const fiber_options& options, std::size_t body
   f->stops.begin();
   f->links = nullptr;
   f->data = {};
-  f->reason = wait_reason::none;
+  f->reason.store(wait_reason::none, std::memory_order_relaxed);
+  f->wait_object.store(nullptr, std::memory_order_relaxed);
+  f->entered.store(false, std::memory_order_relaxed);
+  f->spawned_at.store(options.spawned_at, std::memory_order_relaxed);
+  f->spawned.store(s.clock.load(std::memory_order_relaxed), std::memory_order_relaxed);
   if (!options.name.empty() || !f->name.empty()) f->name.set(options.name);
   prepare(f->ctx, f->stack_bottom, reinterpret_cast<std::byte*>(body), fiber_entry);
   return f;
@@ -172,7 +177,7 @@ bool join(fiber& f) noexcept {
   if (stop_requested()) return false;
   while (!ended(f)) {
     if (!announce(f.joined)) return false;
-    park({join_commit, &f.joined}, wait_reason::join);
+    park({join_commit, &f.joined}, {wait_reason::join, &f});
     withdraw();
     if (!ended(f) && stop_requested()) return false;
   }
@@ -181,7 +186,7 @@ bool join(fiber& f) noexcept {
 
 void join_uncancelled(fiber& f) noexcept {
   if (current_fiber() == &f) fatal("fiber %llu joins itself", static_cast<unsigned long long>(id_of(f)));
-  while (!ended(f)) park({join_commit, &f.joined}, wait_reason::join);
+  while (!ended(f)) park({join_commit, &f.joined}, {wait_reason::join, &f});
 }
 
 void release(fiber& f) noexcept {

@@ -2,8 +2,10 @@
 
 #include "futex.hpp"
 #include "scheduler.hpp"
+#include "view.hpp"
 
 #include <memory>
+#include <mutex>
 
 namespace weft::inline v0::sched {
 
@@ -23,7 +25,40 @@ std::uint64_t total(const scheduler& s, std::atomic<std::uint64_t> processor::*c
 }  // namespace
 
 void scheduler::wake_monitor() noexcept {
+  clock.store(now(), std::memory_order_relaxed);  // which nobody has published meanwhile
   if (monitor_asleep.exchange(0, std::memory_order_seq_cst) != 0) futex_wake(&monitor_asleep, 1);
+}
+
+void ask_report(scheduler& s) noexcept {
+  s.report_asked.store(true, std::memory_order_seq_cst);  // pairs with the monitor's way to sleep
+  s.wake_monitor();
+}
+
+void scheduler::report_hogs(nanotime at) noexcept {
+  constexpr nanotime between_reports = 1'000'000'000;
+  if (at < no_hogs_until) return;
+  worker* found = nullptr;
+  fiber* f = nullptr;
+  nanotime since = 0;
+  {
+    const std::lock_guard guard(mutex_);
+    for (auto& w : workers_) {
+      f = w->current.load(std::memory_order_acquire);
+      if (f == nullptr || f->phase.load(std::memory_order_relaxed) != fiber_phase::running) continue;
+      since = f->since.load(std::memory_order_relaxed);
+      if (at - since < options.hog_after || (since == w->hog_since && at < w->hog_next)) continue;
+      w->hog_since = since;
+      w->hog_next = at + (at - since);
+      found = w.get();
+      break;
+    }
+  }
+  if (found == nullptr) return;
+  no_hogs_until = at + between_reports;
+  view_running(*found, *f, [&](const fiber_view& v) {
+    // It may have gone on meanwhile.
+    if (v.since == since) options.reports.hog(options.reports.context, v, at - since);
+  });
 }
 
 void scheduler::monitor_main() noexcept {
@@ -50,6 +85,8 @@ void scheduler::monitor_main() noexcept {
       for (const auto& p : processors) wanted = wanted || !p->queue.empty();
       if (wanted) wake_for_work();
     }
+    if (options.reports.hog != nullptr) report_hogs(at);
+    if (report_asked.exchange(false, std::memory_order_acquire)) options.reports.asked(options.reports.context);
     bool trimming = false;
     for (stack_pool* pool = pools_.load(std::memory_order_acquire); pool != nullptr; pool = pool->next) {
       trimming |= pool->trim(warm_stacks, trim_batch);
@@ -62,10 +99,12 @@ void scheduler::monitor_main() noexcept {
       continue;
     }
     if (at - last_work < idle_spell) continue;
+    if (options.reports.standstill != nullptr && standstill()) options.reports.standstill(options.reports.context);
     monitor_asleep.store(1, std::memory_order_seq_cst);
     std::atomic_thread_fence(std::memory_order_seq_cst);  // the counters below are loaded with less
     // Pairs with find_runnable, which takes a processor, dispatches and then loads the word; and with the destructor.
     while (monitor_asleep.load(std::memory_order_seq_cst) == 1 && idle.idle() == processors.size() &&
+           !report_asked.load(std::memory_order_seq_cst) &&
            total(*this, &processor::dispatches) == seen && !ending.load(std::memory_order_seq_cst)) {
       futex_wait(monitor_asleep, 1);
     }

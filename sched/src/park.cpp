@@ -18,7 +18,7 @@ namespace weft::inline v0::sched {
 
 waiter current_waiter() noexcept {
   worker* w = current_worker();
-  if (w != nullptr && w->p != nullptr && w->current != nullptr) return waiter(w->current);
+  if (w != nullptr && w->p != nullptr && w->running() != nullptr) return waiter(w->running());
   return waiter(current_record());
 }
 
@@ -62,7 +62,7 @@ namespace {
 constinit const atomic<bool> nobody{false};
 
 stoppable stoppable_of(worker* w) noexcept {
-  if (fiber* f = w == nullptr ? nullptr : w->current) {
+  if (fiber* f = w == nullptr ? nullptr : w->running()) {
     return {&f->stops, &f->links, &f->home->stop_everything, &f->uninterrupted, &f->shields};
   }
   thread_record* r = current_record();
@@ -71,14 +71,18 @@ stoppable stoppable_of(worker* w) noexcept {
 
 }  // namespace
 
-void park(const commit& c, wait_reason why) noexcept {
+void park(const commit& c, wait_target what) noexcept {
   worker* w = current_worker();
   if (w == nullptr || w->p == nullptr) {
     const stoppable self = stoppable_of(w);
     return park_thread(current_record(), c, *self.word, *self.everybody);
   }
-  w->current->reason = why;
-  depart(w, w->current, c.run, c.object, c.word);
+  fiber* f = w->running();
+  f->reason.store(what.why, std::memory_order_relaxed);
+  f->wait_object.store(what.object, std::memory_order_relaxed);
+  f->since.store(f->home->clock.load(std::memory_order_relaxed) & ~exact_time, std::memory_order_relaxed);
+  bump(w->p->parks[static_cast<std::size_t>(what.why)]);
+  depart(w, f, c.run, c.object, c.word);
 }
 
 void park_thread(thread_record* r, const commit& c, stop_word<>& stops, const atomic<bool>& everybody) noexcept {
@@ -112,6 +116,8 @@ void yield() noexcept {
   if (p->budget != 0 && p->queue.empty()) {
     // Nobody to go first here. The budget still counts, so that the loop looks at timers, sockets and the global queue.
     --p->budget;
+    // It has let others go first, though there were none.
+    w->running()->since.store(p->home->clock.load(std::memory_order_relaxed) & ~exact_time, std::memory_order_relaxed);
     return;
   }
   constexpr auto to_tail = [](waiter self, void* object, std::uintptr_t) noexcept {
@@ -119,7 +125,17 @@ void yield() noexcept {
     own->home->push_tail(own, self.as_fiber());
     return true;
   };
-  depart(w, w->current, to_tail, p, 0);
+  depart(w, w->running(), to_tail, p, 0, fiber_phase::runnable);
+}
+
+void checkpoint() noexcept {
+  constexpr nanotime slice = 10'000'000;
+  worker* w = current_worker();
+  if (w == nullptr || w->p == nullptr) return;
+  const nanotime begun = w->running()->since.load(std::memory_order_relaxed);
+  if (w->home->clock.load(std::memory_order_relaxed) - begun < slice) return;
+  w->p->budget = 0;  // the loop looks at timers, sockets and the global queue, though nobody waits here
+  yield();
 }
 
 bool stop_stands(const fiber& f) noexcept {
@@ -134,8 +150,7 @@ bool announce(cancel_site& site, ended_by stops) noexcept {
   if (*self.uninterrupted != 0) [[unlikely]] return true;
   const std::uint32_t depth = self.depth();
   if (depth != 0 && !self.has_link(depth)) [[unlikely]] return true;
-  const waiter as = w != nullptr && w->p != nullptr && w->current != nullptr ? waiter(w->current)
-                                                                             : waiter(current_record());
+  const waiter as = current_waiter();
   for (;;) {
     if (depth != 0) [[unlikely]] {
       // Links from before don't count now. The end of the one that does sets the flag again if they have fired.
@@ -206,7 +221,7 @@ stop_link::~stop_link() {
 
 fiber* current_fiber() noexcept {
   worker* w = current_worker();
-  return w == nullptr ? nullptr : w->current;
+  return w == nullptr ? nullptr : w->running();
 }
 
 caller_data& current_data() noexcept {

@@ -7,6 +7,9 @@
 #include "stack_pool.hpp"
 #include "timer_heap.hpp"
 
+#include <weft/sched/scheduler.hpp>
+
+#include <array>
 #include <atomic>
 #include <cstdint>
 
@@ -33,6 +36,9 @@ inline constexpr std::uint32_t next_in_a_row = 16;
 // Not here   the count of idle processors (idle_protocol), in which blocking ones are included
 enum class processor_state : std::uint32_t { idle, running, blocking };
 
+// One in so many fibers made runnable tells how long it waits: two looks at the clock for so many switches.
+inline constexpr std::uint32_t run_wait_sample = 64;
+
 struct alignas(128) processor {
   processor(scheduler& s, unsigned i, bool only) noexcept : home(&s), index(i), alone(only) {}
 
@@ -49,6 +55,7 @@ struct alignas(128) processor {
   std::uint32_t budget = service_budget;
   std::uint32_t next_row = 0;
   std::uint32_t polls_skipped = 0;
+  std::uint32_t until_sample = run_wait_sample;
   dice chance;
   std::uint64_t next_id = 0;
   std::uint64_t last_id = 0;
@@ -60,17 +67,27 @@ struct alignas(128) processor {
   std::atomic<std::uint64_t> dispatches{0};
   std::atomic<std::uint64_t> steals{0};
   std::atomic<std::uint64_t> polls{0};
+  std::atomic<std::uint64_t> poll_nanoseconds{0};  // spent asleep in the poller
+  std::array<std::atomic<std::uint64_t>, wait_reasons> parks{};  // by wait_reason
+  // How long a fiber of a sample was runnable before it ran: below 2^i microseconds, and not below 2^(i-1).
+  std::array<std::atomic<std::uint64_t>, run_wait_buckets> run_waits{};
 
   // next_fiber takes what this processor runs next from its own queue, or null. Null also when a service is due: the
   // caller goes to the worker's loop.
   fiber* next_fiber() noexcept;
+  // count_run_wait counts a fiber of the sample, which was made runnable at `then`.
+  void count_run_wait(nanotime then) noexcept;
   // own_fiber is the same for the loop, which has just done the service.
   fiber* own_fiber() noexcept;
 };
 
-// bump raises a counter that only one thread writes.
+// add raises a counter that only one thread writes; bump, by one.
+inline void add(std::atomic<std::uint64_t>& counter, std::uint64_t n,
+                std::memory_order order = std::memory_order_relaxed) noexcept {
+  counter.store(counter.load(std::memory_order_relaxed) + n, order);
+}
 inline void bump(std::atomic<std::uint64_t>& counter, std::memory_order order = std::memory_order_relaxed) noexcept {
-  counter.store(counter.load(std::memory_order_relaxed) + 1, order);
+  add(counter, 1, order);
 }
 
 }  // namespace weft::inline v0::sched

@@ -1,7 +1,10 @@
 #include "scheduler.hpp"
 
 #include "current.hpp"
+#include "fault_handler.hpp"
 #include "futex.hpp"
+#include "standstill.hpp"
+#include "thread_record.hpp"
 #include "thread_start.hpp"
 
 #include <weft/sched/fatal.hpp>
@@ -61,6 +64,8 @@ void scheduler::shut_down() noexcept {
   if (monitor_started) pthread_join(monitor_thread, nullptr);
   // No new worker comes: nothing is runnable, no visitor is left, and the monitor is gone.
   for (auto& w : workers_) pthread_join(w->thread, nullptr);
+  forget_watched(*this);
+  if (std::exchange(holds_fault_handler_, false)) release_fault_handler();
   // Stopped timers may still be in the heaps, and those of sleeps lie in the stacks.
   shared_timers.abandon();
   for (auto& p : processors) {
@@ -75,6 +80,11 @@ scheduler::~scheduler() {
 }
 
 int scheduler::start() noexcept {
+  clock.store(now(), std::memory_order_relaxed);
+  if (options.fault_handler) {
+    if (const int error = hold_fault_handler()) return error;
+    holds_fault_handler_ = true;
+  }
   try {
     for (unsigned i = 0; i < options.processors; ++i) {
       processors.push_back(std::make_unique<processor>(*this, i, options.processors == 1));
@@ -107,7 +117,8 @@ int scheduler::start() noexcept {
 worker* scheduler::add_worker_locked(processor* p, bool searching) noexcept {
   worker* w;
   try {
-    w = workers_.emplace_back(std::make_unique<worker>(*this)).get();
+    const auto index = static_cast<unsigned>(workers_.size());
+    w = workers_.emplace_back(std::make_unique<worker>(*this, index)).get();
   } catch (const std::bad_alloc&) {
     return nullptr;
   }
@@ -117,6 +128,14 @@ worker* scheduler::add_worker_locked(processor* p, bool searching) noexcept {
   std::snprintf(name, sizeof name, "weft-%zu", workers_.size() - 1);
   if (start_thread(w->thread, name, worker_main, w) == 0) return w;
   workers_.pop_back();
+  return nullptr;
+}
+
+worker* scheduler::worker_of(const fiber& f) noexcept {
+  std::lock_guard guard(mutex_);
+  for (auto& w : workers_) {
+    if (w->running() == &f) return w.get();
+  }
   return nullptr;
 }
 
@@ -194,7 +213,12 @@ bool drain(scheduler& s, nanotime until) noexcept {
     std::uint32_t seen = s.drained_.load(std::memory_order_acquire);
     empty = s.live() == 0;
     if (empty || now() >= until) break;
-    futex_wait(s.drained_, seen, until);
+    if (until == never) {
+      const asleep_for_good marked(current_record());
+      futex_wait(s.drained_, seen);
+    } else {
+      futex_wait(s.drained_, seen, until);
+    }
   }
   std::lock_guard guard(s.mutex_);
   --s.draining_;
@@ -215,7 +239,16 @@ scheduler_stats stats_of(const scheduler& s) noexcept {
   stats.processors = static_cast<unsigned>(s.processors.size());
   stats.live = s.live();
   stats.spawned = s.spawned_outside.load(std::memory_order_relaxed);
+  stats.outside = stats.spawned;
   stats.wakes = s.wakes.load(std::memory_order_relaxed);
+  stats.queued = s.global.size();
+  stats.blocking = s.blocking_count.load(std::memory_order_relaxed);
+  for (const stack_pool* pool = s.pools_.load(std::memory_order_acquire); pool != nullptr; pool = pool->next) {
+    const stack_pool::figures f = pool->count();
+    stats.stacks += f.stacks;
+    stats.stack_bytes += f.bytes;
+    stats.free_stacks += f.free;
+  }
   for (const auto& p : s.processors) {
     stats.spawned += p->spawned.load(std::memory_order_relaxed);
     stats.dispatches += p->dispatches.load(std::memory_order_relaxed);
@@ -224,6 +257,22 @@ scheduler_stats stats_of(const scheduler& s) noexcept {
   }
   std::lock_guard guard(s.mutex_);
   stats.threads = static_cast<unsigned>(s.workers_.size());
+  return stats;
+}
+
+processor_stats stats_of(const scheduler& s, unsigned i) noexcept {
+  const processor& p = *s.processors[i];
+  processor_stats stats;
+  stats.spawned = p.spawned.load(std::memory_order_relaxed);
+  stats.dispatches = p.dispatches.load(std::memory_order_relaxed);
+  stats.steals = p.steals.load(std::memory_order_relaxed);
+  stats.polls = p.polls.load(std::memory_order_relaxed);
+  stats.poll_nanoseconds = p.poll_nanoseconds.load(std::memory_order_relaxed);
+  stats.queued = p.queue.size();
+  for (std::size_t k = 0; k < stats.parks.size(); ++k) stats.parks[k] = p.parks[k].load(std::memory_order_relaxed);
+  for (std::size_t k = 0; k < stats.run_waits.size(); ++k) {
+    stats.run_waits[k] = p.run_waits[k].load(std::memory_order_relaxed);
+  }
   return stats;
 }
 

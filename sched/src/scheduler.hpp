@@ -19,6 +19,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 namespace weft::inline v0::sched {
@@ -88,6 +89,8 @@ class scheduler {
   // wakes whoever is needed.
   enum class place : std::uint8_t { next, tail };
   void make_runnable(fiber* f, place where) noexcept;
+  // ready_time is what fiber::since becomes when the caller makes a fiber runnable.
+  nanotime ready_time(worker* w) noexcept;
   // push_tail and push_next queue without waking; p is the caller's.
   void push_tail(processor* p, fiber* f) noexcept;
   void push_next(processor* p, fiber* f) noexcept;
@@ -117,6 +120,19 @@ class scheduler {
   nanotime earliest() const noexcept;
 
   std::uint64_t live() const noexcept;
+  template <class Visit>
+  void for_each_fiber(Visit&& visit) noexcept {
+    for (stack_pool* pool = pools_.load(std::memory_order_acquire); pool != nullptr; pool = pool->next) {
+      pool->for_each_in_use(visit);
+    }
+  }
+  // fiber_on returns the fiber in use whose stack the address lies on, if there is one.
+  fiber* fiber_on(const std::byte* address) noexcept {
+    for (stack_pool* pool = pools_.load(std::memory_order_acquire); pool != nullptr; pool = pool->next) {
+      if (fiber* const f = pool->fiber_on(address)) return f;
+    }
+    return nullptr;
+  }
   // pool_for finds or makes the pool of a stack size (0: the default); null without memory.
   stack_pool* pool_for(std::size_t stack_size) noexcept;
 
@@ -170,6 +186,20 @@ class scheduler {
   std::atomic<std::uint32_t> monitor_ends{0};  // futex: ends a tick early, at the end
   void monitor_main() noexcept;
   void wake_monitor() noexcept;
+  std::atomic<bool> report_asked{false};
+  // report_hogs reports a fiber that has run for too long; `at` is now.
+  void report_hogs(nanotime at) noexcept;
+  nanotime no_hogs_until = 0;  // of the monitor
+
+  // --- Standstill (standstill.cpp)
+  // standstill tells whether nothing that this process does can make a fiber of ours runnable again, for ever. Called by the
+  // monitor. Where only threads that are none of ours speak against it, the monitor is woken when one of them blocks.
+  bool standstill() noexcept;
+
+  // One look at all fibers at a time (inspect.cpp).
+  std::mutex inspection;
+  // worker_of returns the worker that runs f, or blocks in it, if any; workers live as long as the scheduler.
+  worker* worker_of(const fiber& f) noexcept;
 
   // --- Handles that outlive the threads
   // A handle keeps its fiber's stack, and with it this object. Whoever is not running as a fiber of this scheduler releases
@@ -188,15 +218,13 @@ class scheduler {
   processor* take_processor_locked() noexcept;
   void put_back_processor_locked(processor* p) noexcept;
   bool any_lent() const noexcept;
+  // signs_of_life_but counts what has been done so far, if nothing but threads speaks against a standstill; sets whether they
+  // do.
+  std::optional<std::uint64_t> signs_of_life_but(bool& threads) noexcept;
+  // at_rest_locked: every worker sleeps or polls, and there is nothing to run.
+  bool at_rest_locked() const noexcept;
   // sleep_locked is sleep_or_poll's sleep; drops the lock.
   bool sleep_locked(worker* w, std::unique_lock<spin_lock>& guard) noexcept;
-
-  template <class Visit>
-  void for_each_fiber(Visit&& visit) noexcept {
-    for (stack_pool* pool = pools_.load(std::memory_order_acquire); pool != nullptr; pool = pool->next) {
-      pool->for_each_in_use(visit);
-    }
-  }
 
   // One pool for each stack size, newest first; added under mutex_, walked without, freed with the scheduler.
   std::atomic<stack_pool*> pools_{nullptr};
@@ -208,6 +236,7 @@ class scheduler {
   bool polling_ = false;        // somebody is in sleep_or_poll's netpoll
   bool wake_owed_ = false;      // a wake found nobody to wake: the next one to go to sleep searches again instead
   unsigned draining_ = 0;       // callers in drain()
+  bool holds_fault_handler_ = false;  // of start and shut_down
   std::deque<std::unique_ptr<worker>> workers_;
 
   std::atomic<std::uint32_t> drained_{0};  // futex: counts notifications

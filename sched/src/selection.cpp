@@ -9,7 +9,7 @@ void selection::taken_out(cancel_site& site, waiter who) noexcept {
   ready(who);
 }
 
-verdict selection::wait(void (*unlock)(void* locks) noexcept, void* locks, wait_reason why) noexcept {
+verdict selection::wait(void (*unlock)(void* locks) noexcept, void* locks, wait_target what) noexcept {
   if (announce(*this, stops_)) {
     unlock_ = unlock;
     locks_ = locks;
@@ -23,7 +23,7 @@ verdict selection::wait(void (*unlock)(void* locks) noexcept, void* locks, wait_
       unlock_now(to_unlock);
       return parked;
     };
-    park({publish, this}, why);
+    park({publish, this}, what);
   } else {
     waiter nobody;
     const bool ours = claim(nobody);  // before anybody can who waits for the locks
@@ -43,7 +43,7 @@ verdict selection::wait(void (*unlock)(void* locks) noexcept, void* locks, wait_
       v = word_.await_decision();
       break;
     }
-    park({stay, this}, why);
+    park({stay, this}, what);
   }
   withdraw();
   return v;

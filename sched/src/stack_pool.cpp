@@ -47,6 +47,7 @@ fiber* stack_pool::take(std::size_t wanted) noexcept {
     } else if (cold_ != nullptr) {
       f = cold_;
       cold_ = f->link;
+      --cold_count_;
     } else if (first == nullptr || i < 2) {
       // Carving costs a page fault and a system call: a batch of stock is not worth it, what is needed now is.
       f = carve_locked();
@@ -85,8 +86,10 @@ bool stack_pool::trim(std::size_t keep, std::size_t batch) noexcept {
   }
   if (taken == nullptr) return false;
   fiber* last = nullptr;
+  std::size_t count = 0;
   for (fiber* f = taken; f != nullptr; f = f->link) {
     last = f;
+    ++count;
     // The top page holds the control block, whose memory stays; a canary's page is rewritten below.
     auto top_page = reinterpret_cast<std::uintptr_t>(f) / 4096 * 4096;
     auto bottom = reinterpret_cast<std::uintptr_t>(f->stack_bottom);
@@ -96,7 +99,19 @@ bool stack_pool::trim(std::size_t keep, std::size_t batch) noexcept {
   std::lock_guard guard(lock_);
   last->link = cold_;
   cold_ = taken;
+  cold_count_ += count;
   return more;
+}
+
+stack_pool::figures stack_pool::count() const noexcept {
+  std::lock_guard guard(lock_);
+  figures f;
+  for (const stack_slab* s = slabs_.get(); s != nullptr; s = s->older.get()) {
+    f.stacks += s->carved();
+    f.bytes += s->bytes();
+  }
+  f.free = warm_count_ + cold_count_;
+  return f;
 }
 
 void stack_cache::spill(std::size_t n) noexcept {

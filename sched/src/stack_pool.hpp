@@ -36,6 +36,21 @@ class stack_pool {
     }
   }
 
+  // fiber_on returns the fiber in use whose stack the address lies on, if it is one of these. Any thread.
+  fiber* fiber_on(const std::byte* address) noexcept {
+    for (stack_slab* s = newest_.load(std::memory_order_acquire); s != nullptr; s = s->older.get()) {
+      if (fiber* const f = s->fiber_on(address)) return f;
+    }
+    return nullptr;
+  }
+
+  struct figures {
+    std::size_t stacks = 0;  // carved
+    std::size_t bytes = 0;   // of address space
+    std::size_t free = 0;    // in the pool
+  };
+  figures count() const noexcept;
+
   std::size_t usable() const noexcept { return layout_.usable; }
 
   // The scheduler's list of pools, one for each stack size that was asked for. Constant once the pool is published.
@@ -48,11 +63,12 @@ class stack_pool {
   const stack_layout layout_;
   const guard_kind strongest_;
 
-  spin_lock lock_;
+  mutable spin_lock lock_;
   // Guarded by lock_; the slabs can be walked without.
   fiber* warm_ = nullptr;
   std::size_t warm_count_ = 0;
   fiber* cold_ = nullptr;
+  std::size_t cold_count_ = 0;
   std::size_t next_capacity_ = 16;
   std::unique_ptr<stack_slab> slabs_;
   std::atomic<stack_slab*> newest_{nullptr};

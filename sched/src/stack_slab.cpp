@@ -81,6 +81,7 @@ fiber* stack_slab::carve(guard_kind strongest) noexcept {
     auto* canary = reinterpret_cast<std::uint64_t*>(bottom);
     *canary = canary_value;
     f->canary = canary;
+    f->checks = canary_check;
   }
 #if defined(VALGRIND_STACK_REGISTER)
   [[maybe_unused]] auto id = VALGRIND_STACK_REGISTER(bottom, bottom + layout_.usable);

@@ -49,6 +49,17 @@ class stack_slab {
     }
   }
 
+  // fiber_on returns the fiber in use in whose slot the address lies, if there is one. Any thread.
+  fiber* fiber_on(const std::byte* address) noexcept {
+    if (address < memory_ || address >= memory_ + layout_.stride * capacity_) return nullptr;
+    const std::size_t i = static_cast<std::size_t>(address - memory_) / layout_.stride;
+    if (i >= carved_.load(std::memory_order_acquire)) return nullptr;
+    return (words_[i].load(std::memory_order_acquire) & 1) != 0 ? control_block(i) : nullptr;
+  }
+
+  std::size_t carved() const noexcept { return carved_.load(std::memory_order_relaxed); }
+  std::size_t bytes() const noexcept { return layout_.stride * capacity_; }
+
   std::unique_ptr<stack_slab> older;  // the slab mapped before this one
 
  private:

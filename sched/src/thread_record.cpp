@@ -2,6 +2,7 @@
 
 #include "futex.hpp"
 #include "sanitizers.hpp"
+#include "standstill.hpp"
 
 #include <weft/sched/fatal.hpp>
 #include <weft/sched/spin_lock.hpp>
@@ -10,6 +11,8 @@
 #include <mutex>
 #include <new>
 
+#include <unistd.h>
+
 namespace weft::inline v0::sched {
 
 namespace {
@@ -17,6 +20,7 @@ namespace {
 // Process-wide, since a thread that waits belongs to no scheduler. Constant-initialised and never destroyed.
 constinit spin_lock free_lock;
 constinit thread_record* free_records = nullptr;  // guarded by free_lock
+constinit std::atomic<thread_record*> records{nullptr};  // all of them, newest first; added under free_lock
 
 }  // namespace
 
@@ -30,11 +34,17 @@ thread_record* acquire_record() noexcept {
   }
   auto* r = new (std::nothrow) thread_record;
   if (r == nullptr) fatal("no memory for a waiting thread's record");
+  std::lock_guard guard(free_lock);
+  r->next_made = records.load(std::memory_order_relaxed);
+  records.store(r, std::memory_order_release);
   return r;
 }
 
+thread_record* first_record() noexcept { return records.load(std::memory_order_acquire); }
+
 void release_record(thread_record* r) noexcept {
   r->data = {};
+  r->tid.store(0, std::memory_order_relaxed);
   std::lock_guard guard(free_lock);
   r->link = free_records;
   free_records = r;
@@ -56,9 +66,29 @@ void sleep_on(const std::atomic<std::uint32_t>& token, nanotime until) noexcept 
 
 }  // namespace
 
+asleep_for_good::asleep_for_good(thread_record* r) noexcept : record_(r) {
+  if (r->tid.load(std::memory_order_relaxed) == 0) {
+    r->tid.store(static_cast<pid_t>(sys_call(::gettid)), std::memory_order_relaxed);
+  }
+  r->naps.fetch_add(1, std::memory_order_relaxed);
+  r->asleep.store(true, std::memory_order_seq_cst);
+  thread_fell_asleep();
+}
+
+asleep_for_good::~asleep_for_good() {
+  record_->naps.fetch_add(1, std::memory_order_relaxed);
+  record_->asleep.store(false, std::memory_order_seq_cst);
+}
+
 bool nap(thread_record* r, nanotime until) noexcept {
+  if (until == never) {
+    if (r->token.exchange(0, std::memory_order_acquire) != 0) return true;
+    const asleep_for_good marked(r);
+    while (r->token.exchange(0, std::memory_order_acquire) == 0) sleep_on(r->token, never);
+    return true;
+  }
   while (r->token.exchange(0, std::memory_order_acquire) == 0) {
-    if (until != never && now() >= until) return false;
+    if (now() >= until) return false;
     sleep_on(r->token, until);
   }
   return true;

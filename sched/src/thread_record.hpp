@@ -12,6 +12,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include <sys/types.h>
+
 namespace weft::inline v0::sched {
 
 class deadline_link;
@@ -28,6 +30,14 @@ class deadline_link;
 struct alignas(64) thread_record {
   atomic<std::uint32_t> token{0};
   thread_record* link = nullptr;  // in the list of free records, under its lock
+  thread_record* next_made = nullptr;  // in the list of all records; constant
+
+  // For whoever asks whether this process can go on by itself (standstill.cpp): the thread sleeps with no time set, until
+  // somebody makes it ready. Written by the thread. `naps` counts the changes.
+  std::atomic<bool> asleep{false};
+  std::atomic<std::uint64_t> naps{0};
+  std::atomic<pid_t> tid{0};  // of the thread that has slept here last
+
   stop_word<> stops;              // of the thread's wait_links; nobody stops a thread as a whole
   wait_link* links = nullptr;     // innermost first; of the thread itself
   deadline_link* timed = nullptr; // likewise, those that no scheduler's timers serve
@@ -44,6 +54,21 @@ void release_record(thread_record* r) noexcept;
 // park_thread blocks the calling thread, whose record is r, until its token is set. `stops` and `everybody` are what
 // may end a wait that it has announced: its own, or its fiber's.
 void park_thread(thread_record* r, const commit& c, stop_word<>& stops, const atomic<bool>& everybody) noexcept;
+
+// first_record leads, by next_made, to all records that there are.
+thread_record* first_record() noexcept;
+
+// asleep_for_good marks the calling thread, while it exists, as one that sleeps with no time set.
+class asleep_for_good {
+ public:
+  explicit asleep_for_good(thread_record* r) noexcept;
+  ~asleep_for_good();
+  asleep_for_good(const asleep_for_good&) = delete;
+  asleep_for_good& operator=(const asleep_for_good&) = delete;
+
+ private:
+  thread_record* const record_;
+};
 
 // nap blocks the calling thread, whose record is r, until its token is set or the clock has reached `until`; false in
 // the latter case.

@@ -139,6 +139,12 @@ std::size_t timer_heap::run_due(nanotime at) noexcept {
   return fired;
 }
 
+void timer_heap::purge() noexcept {
+  std::lock_guard guard(lock_);
+  purge_locked();
+  publish_locked();
+}
+
 bool timer::postpone(nanotime when) noexcept {
   nanotime due = due_.load(std::memory_order_relaxed);
   while (due != 0 && when >= due) {

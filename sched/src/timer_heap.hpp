@@ -36,6 +36,9 @@ class timer_heap {
   // Orderings  store in publish (seq_cst), then load of the poller's wake time || poller: store wake time, then load next
   nanotime next(std::memory_order order = std::memory_order_relaxed) const noexcept { return next_.load(order); }
 
+  // purge takes the stopped timers out, so that `next` tells of those alone that may fire.
+  void purge() noexcept;
+
   // abandon forgets every timer; none of them fires. For the end of the scheduler, before the timers' memory goes.
   void abandon() noexcept;
 

@@ -15,11 +15,11 @@ void wake_list::deliver_all() noexcept {
   }
 }
 
-verdict wait_in(wait_queue& queue, wait_node& n, spin_lock& held, wait_reason why, ended_by stops) noexcept {
+verdict wait_in(wait_queue& queue, wait_node& n, spin_lock& held, wait_target what, ended_by stops) noexcept {
   selection waiting(stops);
   n.of = &waiting;
   constexpr auto unlock = [](void* lock) noexcept { static_cast<spin_lock*>(lock)->unlock(); };
-  const verdict v = waiting.wait(unlock, &held, why);
+  const verdict v = waiting.wait(unlock, &held, what);
   if (v == verdict::canceled) {
     held.lock();
     queue.leave(n);

@@ -24,8 +24,18 @@ void scheduler::push_next(processor* p, fiber* f) noexcept {
   wake_for_work();
 }
 
+nanotime scheduler::ready_time(worker* w) noexcept {
+  if (w != nullptr && w->p != nullptr && --w->p->until_sample == 0) [[unlikely]] {
+    w->p->until_sample = run_wait_sample;
+    return now() | exact_time;
+  }
+  return clock.load(std::memory_order_relaxed) & ~exact_time;
+}
+
 void scheduler::make_runnable(fiber* f, place where) noexcept {
   worker* w = current_worker();
+  f->since.store(ready_time(w), std::memory_order_relaxed);
+  f->phase.store(fiber_phase::runnable, std::memory_order_release);  // O2 of fiber_look: passes on what was acquired
   if (w == nullptr || w->home != this || w->p == nullptr) {
     visitors.fetch_add(1, std::memory_order_relaxed);  // O1
     global.push(f);
@@ -35,7 +45,7 @@ void scheduler::make_runnable(fiber* f, place where) noexcept {
   }
   // No wake for a single hand-over: the caller is about to park, as a rule, and its processor then goes straight to f;
   // another worker would come too late. If it does not park, the monitor finds f within a tick.
-  if (where == place::next && w->current != nullptr) return push_next(w->p, f);
+  if (where == place::next && w->running() != nullptr) return push_next(w->p, f);
   push_tail(w->p, f);
   wake_for_work();
 }
@@ -135,7 +145,11 @@ void scheduler::inject(processor* p, ready_list& list) noexcept {
     } else if (w.as_fiber()->home != this) {
       w.as_fiber()->home->make_runnable(w.as_fiber(), place::tail);
     } else {
-      own[n++] = w.as_fiber();
+      own[n] = w.as_fiber();
+      own[n]->phase.store(fiber_phase::runnable, std::memory_order_release);  // as make_runnable
+      own[n]->since.store(n == 0 ? ready_time(current_worker()) : clock.load(std::memory_order_relaxed) & ~exact_time,
+                          std::memory_order_relaxed);
+      ++n;
     }
   }
   std::size_t here = 0;
@@ -240,7 +254,9 @@ bool scheduler::sleep_or_poll(worker* w) noexcept {
     clock.store(at, std::memory_order_relaxed);
     delay = until > at ? until - at : 0;
   }
+  const nanotime asleep = now();
   poller.netpoll(delay, w->ready);
+  const nanotime awake = now();
   poll_until.store(never, std::memory_order_relaxed);
   poller_asleep.store(false, std::memory_order_seq_cst);
   bool owed = false;
@@ -256,6 +272,7 @@ bool scheduler::sleep_or_poll(worker* w) noexcept {
   }
   if (w->p != nullptr) {
     bump(w->p->polls);
+    add(w->p->poll_nanoseconds, static_cast<std::uint64_t>(awake - asleep));
     w->p->budget = service_budget;  // this poll was the service
     if (w->ready.count == 0 || owed) {
       idle.begin_search();

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include <pthread.h>
+#include <sys/types.h>
 
 namespace weft::inline v0::sched {
 
@@ -20,17 +21,23 @@ struct processor;
 // worker is one thread and what it is doing. Owned by its thread, but for the hand-over fields. Lives until its scheduler is
 // destroyed.
 struct worker {
-  explicit worker(scheduler& s) noexcept : home(&s) {}
+  worker(scheduler& s, unsigned i) noexcept : home(&s), index(i) {}
 
   scheduler* const home;
+  const unsigned index;
+  std::atomic<pid_t> tid{0};  // the system's number of the thread; 0 until it runs
   pthread_t thread{};
 
   context own;                          // the loop, on the thread's own stack
   exception_state* exceptions = nullptr;  // the thread's
   processor* p = nullptr;               // null: no right to run fibers (idle, or in a blocking region)
-  fiber* current = nullptr;             // null in the loop
+  std::atomic<fiber*> current{nullptr};  // null in the loop; written by the thread, and read by whoever looks
   processor* lent = nullptr;            // p as it was when the blocking region began
   bool searching = false;               // counted in the idle protocol
+
+  // Of the monitor: the last report of a fiber that ran here for too long.
+  nanotime hog_since = 0;
+  nanotime hog_next = 0;
 
   // Hand-over to a sleeping worker: under the scheduler's mutex, then woken by the futex word.
   worker* next_sleeper = nullptr;
@@ -38,6 +45,10 @@ struct worker {
   std::atomic<std::uint32_t> awake{0};
 
   ready_list ready;  // filled by netpoll
+
+  fiber* running() const noexcept { return current.load(std::memory_order_relaxed); }
+  // Releases what a fiber that is new to the monitor is made of.
+  void set_running(fiber* f) noexcept { current.store(f, std::memory_order_release); }
 };
 
 // What the one who leaves a context wants done on arrival.
@@ -45,7 +56,8 @@ struct departure_order {
   worker* w;   // of the thread on which the switch happens
   fiber* from; // null: the worker's loop
   bool cancellable;  // `from` has announced a site
-  // The commit; run may be null: nothing. Its members are passed one by one, in registers, down to here: copied as a whole they
+  fiber_phase as;    // what `from` does from now on
+  // The commit; null without `from`. Its members are passed one by one, in registers, down to here: copied as a whole they
   // would be loaded 16 bytes at a time just after they were stored 8 at a time, which stalls.
   bool (*run)(waiter self, void* object, std::uintptr_t word) noexcept;
   void* object;
@@ -58,14 +70,15 @@ struct departure_order {
 void arrived(void* message) noexcept;
 
 // depart leaves the calling fiber (w->current) for the next fiber of w's processor or, if there is none or a service is due,
-// for the loop; `then` runs after the departure. Returns when the fiber is resumed, maybe on another thread.
+// for the loop; `then` runs after the departure. Returns when the fiber is resumed, maybe on another thread; never if it
+// departs as `none`.
 void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word,
-            last end = last::no) noexcept;
+            fiber_phase as = fiber_phase::parked) noexcept;
 
 // depart_to_loop goes to the loop in any case; for a worker without a processor. REQUIRES: `then` doesn't refuse.
-void depart_to_loop(worker* w, fiber* f, decltype(commit::run) then, void* object) noexcept;
+void depart_to_loop(worker* w, fiber* f, decltype(commit::run) then, void* object) noexcept;  // as runnable
 
-// run leaves the loop for f; returns when a fiber goes back to the loop of the same worker.
+// run leaves the loop for f, unless somebody looks at that; returns when a fiber goes back to the loop of the same worker.
 void run(worker* w, fiber* f) noexcept;
 
 // fiber_entry is where a fresh fiber arrives.

@@ -37,7 +37,7 @@ struct no_poller final : sched::netpoller {
 };
 
 struct role {
-  explicit role(sched::scheduler& s) : worker(s) {}
+  explicit role(sched::scheduler& s) : worker(s, 0) {}
 
   sched::thread_record record;
   sched::worker worker;
@@ -102,7 +102,7 @@ void stage::enter() {
   role& me = backstage::here();
   me.is_fiber = true;
   me.worker.p = &parts_->processor;
-  me.worker.current = &me.fiber;
+  me.worker.set_running(&me.fiber);
   me.fiber.home = &parts_->scheduler;
   // As create_fiber.
   me.fiber.sleep.cancel = [](sched::cancel_site& site, sched::waiter w) noexcept {
@@ -215,9 +215,9 @@ bool nap(thread_record* r, nanotime until) noexcept {
 void ready_thread(thread_record* r) noexcept { backstage::of(r).wake(); }
 
 // dispatch.cpp and wake.cpp
-void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word, last) noexcept {
+void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word, fiber_phase as) noexcept {
   testing::role& me = backstage::of(f);
-  me.order = {w, f, f->stops.announced(), then, object, word};
+  me.order = {w, f, f->stops.announced(), as, then, object, word};
   me.where.store(testing::whereabouts::departed, std::memory_order_seq_cst);
   me.bed.park();
 }

@@ -17,6 +17,7 @@ class scheduler;
 struct fiber_options {
   std::size_t stack_size = 0;  // usable bytes, rounded up to pages; 0: the scheduler's default
   std::string_view name{};     // copied, cut to 31 bytes
+  const void* spawned_at = nullptr;  // a code address in whoever wants it, for reports
 };
 
 // References to a fiber beside the one it holds on itself while it runs.

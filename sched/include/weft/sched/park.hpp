@@ -5,19 +5,24 @@
 #include <weft/sched/atomic.hpp>
 #include <weft/sched/waiter.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <stop_token>
 
 namespace weft::inline v0::sched {
 
-// Why a fiber is parked; kept in its control block for whoever looks at it.
+// Why a fiber is parked.
 enum class wait_reason : std::uint8_t {
   none,
   yield,
   read,
   write,
+  read_turn,   // in line behind another reader of the same descriptor
+  write_turn,  // likewise
+  close,
   sleep,
+  tick,
   join,
   mutex,
   shared_mutex,
@@ -28,10 +33,23 @@ enum class wait_reason : std::uint8_t {
   barrier,
   once,
   wait_group,
+  group_place,  // in a task_group with a limit
+  group_end,
   blocking_slot,
   channel_send,
   channel_receive,
   select,
+};
+inline constexpr std::size_t wait_reasons = static_cast<std::size_t>(wait_reason::select) + 1;
+
+// wait_target is what a caller waits for, kept in its control block for whoever looks at it: the object, where there is
+// one, in the form that runtime's `describe_wait` knows for the reason. Whoever looks does so while the waiter cannot go
+// on, so that the object exists as long as its rules of use are kept.
+struct wait_target {
+  constexpr wait_target(wait_reason r, const void* o = nullptr) noexcept : why(r), object(o) {}
+
+  wait_reason why;
+  const void* object;
 };
 
 // commit is what makes a parked waiter findable: a compare and swap that publishes it, the unlocking of a list.
@@ -51,7 +69,7 @@ struct commit {
 // Whoever did may have done so for another reason than the one hoped for (a stop, a close): every caller re-checks.
 // On a fiber other fibers run meanwhile, and the caller may come back on another thread; on a plain thread, or inside
 // a blocking region, it blocks the thread.
-WEFT_API void park(const commit& c, wait_reason why) noexcept;
+WEFT_API void park(const commit& c, wait_target what) noexcept;
 
 // ready hands over a waiter that the caller owns: a fiber becomes runnable, a thread wakes. The caller touches neither
 // afterwards. Any thread, any fiber, any scheduler; no allocation.
@@ -62,6 +80,9 @@ WEFT_API bool on_worker() noexcept;
 
 // yield lets the other runnable fibers of this processor go first. On a plain thread it yields the thread.
 WEFT_API void yield() noexcept;
+
+// checkpoint is yield for a fiber that has run for 10 ms or more, and nothing for others. Costs some loads.
+WEFT_API void checkpoint() noexcept;
 
 // Cancellation of a parked fiber
 //

@@ -81,7 +81,7 @@ class WEFT_API selection : private cancel_site {
 
   // wait parks until somebody decides. unlock(locks) is called when the caller can be found, by the queues it entered;
   // also if a stop stands already, which is not waited out. The caller enters none of the locks meanwhile.
-  verdict wait(void (*unlock)(void* locks) noexcept, void* locks, wait_reason why) noexcept;
+  verdict wait(void (*unlock)(void* locks) noexcept, void* locks, wait_target what) noexcept;
 
   // abandon ends the wait, in place of wait or after it; nobody decides any more when it returns. False if it was over.
   bool abandon() noexcept;

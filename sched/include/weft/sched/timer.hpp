@@ -49,6 +49,12 @@ class WEFT_API timer {
   // stop disarms. True if that prevented a shot; false if it wasn't armed or its callback has begun.
   bool stop() noexcept;
 
+  // due is when it will fire, as far as anybody but the owner can tell; `never` if it is not armed.
+  nanotime due() const noexcept {
+    const nanotime when = due_.load(std::memory_order_relaxed);
+    return when != 0 ? when : never;
+  }
+
   bool armed() const noexcept { return due_.load(std::memory_order_acquire) != 0; }
 
  private:

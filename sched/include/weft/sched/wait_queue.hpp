@@ -95,7 +95,7 @@ class wake_list {
 
 // wait_in parks the caller, whose n is in `queue`, until it is claimed or stopped. `held` is the queue's lock, which is
 // unlocked meanwhile and afterwards; n has left the queue then.
-WEFT_API verdict wait_in(wait_queue& queue, wait_node& n, spin_lock& held, wait_reason why,
+WEFT_API verdict wait_in(wait_queue& queue, wait_node& n, spin_lock& held, wait_target what,
                          ended_by stops = ended_by::any_stop) noexcept;
 
 }  // namespace weft::inline v0::sched
