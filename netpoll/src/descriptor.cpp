@@ -119,7 +119,7 @@ bool open_file::released_commit(sched::waiter self, void* object, std::uintptr_t
 
 void open_file::wait_released() noexcept {
   while (released.load(std::memory_order_acquire) != 1) {  // pairs with destroy's exchange
-    sched::park({&open_file::released_commit, this, 0}, sched::wait_reason::none);
+    sched::park({&open_file::released_commit, this, 0}, {sched::wait_reason::close, this});
   }
 }
 

@@ -5,6 +5,7 @@
 #include "open_file.hpp"
 #include "pipe_signal.hpp"
 
+#include <weft/sched/fault.hpp>
 #include <weft/sched/park.hpp>
 #include <weft/sched/sys.hpp>
 
@@ -113,6 +114,10 @@ long send_from(const open_file& file, const cursor& c) noexcept {
   return send_some(file, copy, n);
 }
 
+void check_faults(const iovec* buffers, std::size_t n) noexcept {
+  for (std::size_t i = 0; i < n; ++i) sched::check_fault(buffers[i].iov_base, buffers[i].iov_len);
+}
+
 }  // namespace
 
 io_result descriptor::read(void* data, std::size_t size) noexcept {
@@ -123,7 +128,10 @@ io_result descriptor::read(void* data, std::size_t size) noexcept {
     return memory_read(file, &one, 1);
   }
   const std::size_t asked = std::min(size, max_transfer);
-  return read_loop(file, asked, [&]() noexcept { return sys_call(::read, file.fd, data, asked); });
+  const io_result result =
+      read_loop(file, asked, [&]() noexcept { return sys_call(::read, file.fd, data, asked); });
+  if (result.error == EFAULT) [[unlikely]] sched::check_fault(data, asked);
+  return result;
 }
 
 io_result descriptor::read_full(void* data, std::size_t size) noexcept {
@@ -154,7 +162,10 @@ io_result descriptor::readv(const iovec* buffers, std::size_t n) noexcept {
   while (used < n && used < max_buffers && buffers[used].iov_len <= max_transfer - asked) {
     asked += buffers[used++].iov_len;
   }
-  return read_loop(file, asked, [&]() noexcept { return sys_call(::readv, file.fd, buffers, static_cast<int>(used)); });
+  const io_result result = read_loop(
+      file, asked, [&]() noexcept { return sys_call(::readv, file.fd, buffers, static_cast<int>(used)); });
+  if (result.error == EFAULT) [[unlikely]] check_faults(buffers, used);
+  return result;
 }
 
 io_result descriptor::write(const void* data, std::size_t size) noexcept {
@@ -163,12 +174,14 @@ io_result descriptor::write(const void* data, std::size_t size) noexcept {
     const iovec one{const_cast<void*>(data), size};
     return memory_write(file, &one, 1);
   }
-  if (file.what == kind::datagram) {
-    return write_loop(file, size, [&](std::size_t) noexcept { return send_some(file, data, size); });
-  }
-  return write_loop(file, size, [&](std::size_t sent) noexcept {
-    return send_some(file, static_cast<const char*>(data) + sent, std::min(size - sent, max_transfer));
-  });
+  const io_result result =
+      file.what == kind::datagram
+          ? write_loop(file, size, [&](std::size_t) noexcept { return send_some(file, data, size); })
+          : write_loop(file, size, [&](std::size_t sent) noexcept {
+              return send_some(file, static_cast<const char*>(data) + sent, std::min(size - sent, max_transfer));
+            });
+  if (result.error == EFAULT) [[unlikely]] sched::check_fault(data, size);
+  return result;
 }
 
 io_result descriptor::writev(const iovec* buffers, std::size_t n) noexcept {
@@ -183,11 +196,13 @@ io_result descriptor::writev(const iovec* buffers, std::size_t n) noexcept {
   cursor c{buffers, buffers + n};
   c.skip_empty();
   std::size_t known = 0;
-  return write_loop(file, total, [&](std::size_t sent) noexcept {
+  const io_result result = write_loop(file, total, [&](std::size_t sent) noexcept {
     c.advance(sent - known);
     known = sent;
     return send_from(file, c);
   });
+  if (result.error == EFAULT) [[unlikely]] check_faults(buffers, n);
+  return result;
 }
 
 }  // namespace weft::inline v0::poll

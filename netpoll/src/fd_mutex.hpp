@@ -146,8 +146,8 @@ class basic_fd_mutex {
     sched::wait_reason why;
   };
   static constexpr direction direction_of(mode m) noexcept {
-    return m == mode::read ? direction{read_lock, read_wait, sched::wait_reason::read}
-                           : direction{write_lock, write_wait, sched::wait_reason::write};
+    return m == mode::read ? direction{read_lock, read_wait, sched::wait_reason::read_turn}
+                           : direction{write_lock, write_wait, sched::wait_reason::write_turn};
   }
 
   static constexpr bool is_last(std::uint64_t state) noexcept {

@@ -26,7 +26,7 @@ bool lock_queue::acquire(stoppable s, sched::wait_reason why) noexcept {
     node::state end;
     do {
       // A node that was unlinked already refuses the commit.
-      sched::park({&lock_queue::park_commit, this, reinterpret_cast<std::uintptr_t>(&mine)}, why);
+      sched::park({&lock_queue::park_commit, this, reinterpret_cast<std::uintptr_t>(&mine)}, {why, this});
       lock_.lock();  // orders the read behind whoever unlinked the node
       end = mine.now;
       lock_.unlock();

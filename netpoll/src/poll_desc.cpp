@@ -3,6 +3,7 @@
 #include "poll_cache.hpp"
 
 #include <weft/netpoll/poller.hpp>
+#include <weft/netpoll/waits.hpp>
 #include <weft/sched/fatal.hpp>
 
 #include <algorithm>
@@ -71,7 +72,7 @@ int poll_desc::wait(mode m) noexcept {
         // gate.
         [&]() noexcept { return netpollcheckerr(m) == ok && !sched::stop_requested(); },
         [&]() noexcept {
-          sched::park({&poll_desc::netpollblockcommit, this, static_cast<std::uintptr_t>(m)}, why);
+          sched::park({&poll_desc::netpollblockcommit, this, static_cast<std::uintptr_t>(m)}, {why, this});
         });
     sched::withdraw();
     if (ready) return ok;
@@ -221,6 +222,8 @@ void poll_desc::deadline_passed(void* object, std::uint32_t sequence) noexcept {
   if (reads || writes) pd.publish_locked();  // before the gates are asked: the gate's O1
   pd.cancel_and_unlock(reads, writes);
 }
+
+int number_waited_for(const void* object) noexcept { return static_cast<const poll_desc*>(object)->fd; }
 
 void netpollready(sched::ready_list& out, poll_desc& pd, bool readable, bool writable) noexcept {
   if (readable) {
