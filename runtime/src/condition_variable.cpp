@@ -56,7 +56,7 @@ condition_variable::turn::turn(condition_variable& c) noexcept : condition_(c) {
 
 bool condition_variable::turn::wait() noexcept {
   constexpr auto nothing_locked = [](void*) noexcept {};
-  const sched::verdict v = waiting_.wait(nothing_locked, nullptr, sched::wait_reason::condition);
+  const sched::verdict v = waiting_.wait(nothing_locked, nullptr, {sched::wait_reason::condition, &condition_});
   stage_ = v == sched::verdict::canceled ? stage::canceled : stage::notified;
   return stage_ == stage::notified;
 }

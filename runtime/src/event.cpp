@@ -34,7 +34,7 @@ verdict event::take() noexcept {
     }
     sched::wait_node n;
     queue_.push(n);
-    if (sched::wait_in(queue_, n, guard_, sched::wait_reason::event) == verdict::done) return verdict::done;
+    if (sched::wait_in(queue_, n, guard_, {sched::wait_reason::event, this}) == verdict::done) return verdict::done;
   }
 }
 
@@ -83,7 +83,7 @@ verdict auto_reset_event::take() noexcept {
     }
     sched::wait_node n;
     queue_.push(n);
-    if (sched::wait_in(queue_, n, guard_, sched::wait_reason::event) == verdict::done) return verdict::done;
+    if (sched::wait_in(queue_, n, guard_, {sched::wait_reason::event, this}) == verdict::done) return verdict::done;
   }
 }
 

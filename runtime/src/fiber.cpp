@@ -49,7 +49,8 @@ bool is_cancellation(const std::exception_ptr& error) noexcept {
 
 }  // namespace
 
-reservation::reservation(runtime_state* state, const spawn_options& options, std::size_t size, std::size_t align,
+// Not inlined, under link-time optimisation either: who called it is the place of the spawn.
+[[gnu::noinline]] reservation::reservation(runtime_state* state, const spawn_options& options, std::size_t size, std::size_t align,
                          void (*entry)(void*) noexcept, sched::handle handle, takes along) {
   inheritance* const inherited = inheritance::left_by_caller(along);  // throws, so before anything is held
   const auto refuse = [&](std::error_code why, const char* what) {
@@ -72,6 +73,7 @@ reservation::reservation(runtime_state* state, const spawn_options& options, std
   sched::fiber_options to;
   to.stack_size = options.stack_size;
   to.name = options.name;
+  to.spawned_at = __builtin_return_address(0);
   fiber_ = sched::create_fiber(*target, to, size, align, entry, handle);
   if (fiber_ == nullptr) refuse(std::make_error_code(std::errc::not_enough_memory), "spawn: no stack for a fiber");
   body_ = sched::body_of(*fiber_);
@@ -138,6 +140,7 @@ void throw_not_joinable() {
 namespace this_fiber {
 
 void yield() noexcept { sched::yield(); }
+void checkpoint() noexcept { sched::checkpoint(); }
 
 std::uint64_t get_id() noexcept {
   const sched::fiber* self = sched::current_fiber();

@@ -34,7 +34,7 @@ void latch::wait() {
     }
     sched::wait_node n;
     queue_.push(n);
-    if (sched::wait_in(queue_, n, guard_, sched::wait_reason::latch) == verdict::done) return;
+    if (sched::wait_in(queue_, n, guard_, {sched::wait_reason::latch, this}) == verdict::done) return;
   }
 }
 
@@ -70,7 +70,7 @@ void detail::barrier_core::wait(std::uint64_t of) {
     }
     sched::wait_node n;
     queue_.push(n);
-    if (sched::wait_in(queue_, n, guard_, sched::wait_reason::barrier) == verdict::done) return;
+    if (sched::wait_in(queue_, n, guard_, {sched::wait_reason::barrier, this}) == verdict::done) return;
   }
 }
 

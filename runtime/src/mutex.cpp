@@ -17,6 +17,7 @@ bool mutex::try_lock() noexcept {
   std::uint32_t word = word_.load(std::memory_order_relaxed);
   while ((word & locked) == 0) {
     if (word_.compare_exchange_weak(word, word | locked, std::memory_order_acquire, std::memory_order_relaxed)) {
+      note_holder();
       return true;
     }
   }
@@ -37,6 +38,7 @@ bool mutex::lock_until(sched::nanotime until) {
     passed = link.passed();
   }
   if (!held && (!passed || sched::link_fired())) throw_canceled("lock");
+  if (held) note_holder();
   return held;
 }
 
@@ -66,7 +68,7 @@ bool mutex::lock_slow() noexcept {
     } else {
       queue_.push(self);
     }
-    switch (sched::wait_in(queue_, self, guard_, sched::wait_reason::mutex, sched::ended_by::links)) {
+    switch (sched::wait_in(queue_, self, guard_, {sched::wait_reason::mutex, this}, sched::ended_by::links)) {
       case sched::verdict::done:
         return true;
       case sched::verdict::again:
@@ -110,6 +112,11 @@ void mutex::unlock_slow() noexcept {
   }
   guard_.unlock();
   wake.deliver();
+}
+
+const void* detail::holder_of(const mutex& m) noexcept {
+  if ((m.word_.load(std::memory_order_relaxed) & mutex::locked) == 0) return nullptr;
+  return m.holder_.load(std::memory_order_relaxed);
 }
 
 std::uintptr_t detail::current_owner() noexcept {

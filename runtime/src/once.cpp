@@ -19,7 +19,7 @@ bool once_flag::begin() {
     sched::wait_node n;
     queue_.push(n);
     // Whatever the verdict: it is looked at again.
-    static_cast<void>(sched::wait_in(queue_, n, guard_, sched::wait_reason::once));
+    static_cast<void>(sched::wait_in(queue_, n, guard_, {sched::wait_reason::once, this}));
   }
 }
 

@@ -1,5 +1,6 @@
 #include <weft/runtime.hpp>
 
+#include "debug/reports.hpp"
 #include "runtime_state.hpp"
 
 #include <weft/sched/fatal.hpp>
@@ -48,6 +49,7 @@ int detail::run_main(const runtime_options& options, int (*call)(void*), void* m
   } catch (...) {
     error = std::current_exception();
   }
+  if (options.leak_threshold > std::chrono::nanoseconds::zero()) debug::report_leaks(options.leak_threshold);
   rt.stop();
   if (error) std::rethrow_exception(error);
   return result;

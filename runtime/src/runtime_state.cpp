@@ -1,5 +1,6 @@
 #include "runtime_state.hpp"
 
+#include "debug/reports.hpp"
 #include "runtime_access.hpp"
 
 #include <weft/error.hpp>
@@ -73,6 +74,14 @@ runtime_state::runtime_state(const runtime_options& options) : options_(options)
   to.processors = options_.workers != 0 ? options_.workers : workers_from_environment();
   if (options_.stack_size != 0) to.stack_size = options_.stack_size;
   if (options_.blocking_threads != 0) to.blocking_threads = options_.blocking_threads;
+  to.fault_handler = options_.handle_faults;
+  to.reports = debug::reports_of(*this);
+  if (options_.hog_threshold > std::chrono::nanoseconds::zero()) {
+    to.hog_after = options_.hog_threshold.count();
+  } else {
+    to.reports.hog = nullptr;
+  }
+  if (!options_.detect_deadlock) to.reports.standstill = nullptr;
 
   int error = 0;
   poller_ = poll::make_epoll_poller(error);
@@ -82,10 +91,19 @@ runtime_state::runtime_state(const runtime_options& options) : options_(options)
     throw std::system_error(error, std::system_category(), "weft::runtime: cannot start the workers");
   }
   scheduler_.store(made, std::memory_order_relaxed);
+  last_processors_.resize(sched::stats_of(*made).processors);  // here, where memory may be wanting
   poller_->attach(*made);
-  const std::lock_guard lock(list_lock);
-  next_ = list_head;
-  list_head = this;
+  {
+    const std::lock_guard lock(list_lock);
+    next_ = list_head;
+    list_head = this;
+  }
+  if (options_.dump_signal != 0) {
+    if (const int refused = debug::dump_on_signal(options_.dump_signal, *made); refused != 0) {
+      stop_by(sched::never);
+      throw std::system_error(refused, std::system_category(), "weft::runtime: dump_signal");
+    }
+  }
 }
 
 runtime_state::~runtime_state() = default;
@@ -124,6 +142,28 @@ void runtime_state::drop() noexcept {
   // Notified under the lock: once it is free, the runtime may end.
   const std::lock_guard lock(mutex_);
   if (--holds_ == 0) dropped_.notify_all();
+}
+
+std::vector<runtime_state::kept_runtime> runtime_state::keep_all() {
+  std::vector<kept_runtime> all;
+  const std::lock_guard lock(list_lock);
+  for (runtime_state* each = list_head; each != nullptr; each = each->next_) {
+    all.emplace_back(nullptr);  // first, as it may throw
+    const std::lock_guard own(each->mutex_);
+    ++each->keeps_;
+    all.back().reset(each);
+  }
+  return all;
+}
+
+void runtime_state::drop_keep() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (--keeps_ == 0) dropped_.notify_all();
+}
+
+bool runtime_state::closed() const {
+  const std::lock_guard lock(mutex_);
+  return closed_;
 }
 
 bool runtime_state::enter() {
@@ -186,6 +226,7 @@ bool runtime_state::stop_by(sched::nanotime deadline) {
 
 void runtime_state::destroy() noexcept {
   sched::scheduler* const last = scheduler();
+  if (options_.dump_signal != 0) debug::no_dump_on_signal(options_.dump_signal, *last);
   {
     const std::lock_guard lock(list_lock);
     runtime_state** link = &list_head;
@@ -193,8 +234,10 @@ void runtime_state::destroy() noexcept {
     *link = next_;
   }
   {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    dropped_.wait(lock, [this] { return keeps_ == 0; });
     last_ = sched::stats_of(*last);
+    for (unsigned i = 0; i < last_.processors; ++i) last_processors_[i] = sched::stats_of(*last, i);
     destroyed_ = true;
     scheduler_.store(nullptr, std::memory_order_relaxed);
   }
@@ -215,6 +258,15 @@ runtime_stats runtime_state::stats() const {
   to.polls = from.polls;
   to.wakes = from.wakes;
   to.unjoined_exceptions = unjoined_;
+  to.queued = from.queued;
+  to.blocking = from.blocking;
+  to.stacks = from.stacks;
+  to.stack_bytes = destroyed_ ? 0 : from.stack_bytes;
+  to.free_stacks = destroyed_ ? 0 : from.free_stacks;
+  for (unsigned i = 0; i < from.processors; ++i) {
+    to.processors.push_back(
+        debug::processor_figures(destroyed_ ? last_processors_[i] : sched::stats_of(*scheduler(), i)));
+  }
   return to;
 }
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 namespace weft::inline v0 {
 
@@ -47,12 +48,30 @@ class runtime_state {
   // count_unjoined counts an exception in the runtime of s, if that still exists.
   static void count_unjoined(const sched::scheduler* s) noexcept;
 
+  // for_each calls visit(scheduler) for every runtime of the process that is not destroyed yet; none is meanwhile.
+  template <class Visit>
+  static void for_each(Visit&& visit) {
+    std::vector<kept_runtime> all = keep_all();
+    for (kept_runtime& each : all) visit(*each->scheduler());
+  }
+
+  // Whether stop was called.
+  bool closed() const;
+
   // Null once it is destroyed. A fiber may compare it with its own: that one exists.
   sched::scheduler* scheduler() const noexcept { return scheduler_.load(std::memory_order_relaxed); }
   const runtime_options& options() const noexcept { return options_; }
   const std::shared_ptr<poll::poller>& poller() const noexcept { return poller_; }
 
  private:
+  // keep_all keeps every scheduler, those that are being stopped too, until drop_keep.
+  void drop_keep() noexcept;
+  struct keep_dropper {
+    void operator()(runtime_state* r) const noexcept { r->drop_keep(); }
+  };
+  using kept_runtime = std::unique_ptr<runtime_state, keep_dropper>;
+  static std::vector<kept_runtime> keep_all();
+
   static runtime_state* find_locked(const sched::scheduler* s) noexcept;
   void destroy() noexcept;
   bool drain(sched::nanotime deadline) noexcept;
@@ -75,10 +94,12 @@ class runtime_state {
   // Guarded by mutex_.
   unsigned holds_ = 0;
   unsigned guards_ = 0;
+  unsigned keeps_ = 0;
   bool closed_ = false;   // nobody starts anything from outside any more
   bool drained_ = false;  // no fiber is left; only the guards keep the scheduler
   bool destroyed_ = false;
   sched::scheduler_stats last_{};
+  std::vector<sched::processor_stats> last_processors_;
 };
 
 }  // namespace detail

@@ -186,7 +186,7 @@ class selecting {
       constexpr auto unlock = [](void* locks) noexcept {
         if (locks != nullptr) static_cast<channel_locks*>(locks)->unlock();
       };
-      const sched::verdict v = waiting.wait(unlock, locks_.empty() ? nullptr : &locks_, sched::wait_reason::select);
+      const sched::verdict v = waiting.wait(unlock, locks_.empty() ? nullptr : &locks_, {sched::wait_reason::select, &s_});
       const std::size_t won = leave(waiting.winner());
       if (v == sched::verdict::canceled) return none;
       if (v == sched::verdict::again) continue;

@@ -49,7 +49,7 @@ bool shared_mutex::lock_slow(kind k) noexcept {
     self.wanted = k;
     queue_.push(self);
     const sched::verdict v =
-        sched::wait_in(queue_, self, guard_, sched::wait_reason::shared_mutex, sched::ended_by::links);
+        sched::wait_in(queue_, self, guard_, {sched::wait_reason::shared_mutex, this}, sched::ended_by::links);
     if (v == sched::verdict::done) return true;
     // Those behind may have waited for us only.
     sched::wake_list wake;

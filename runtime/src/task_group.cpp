@@ -33,7 +33,7 @@ void group_state::admit() {
     sched::wait_node self;
     places_.push(self);
     // done: the place was passed on, and is counted already.
-    if (sched::wait_in(places_, self, guard_, sched::wait_reason::semaphore) == sched::verdict::done) return;
+    if (sched::wait_in(places_, self, guard_, {sched::wait_reason::group_place, this}) == sched::verdict::done) return;
   }
 }
 
@@ -73,7 +73,7 @@ sched::verdict group_state::wait() noexcept {
     }
     sched::wait_node self;
     joiners_.push(self);
-    if (sched::wait_in(joiners_, self, guard_, sched::wait_reason::wait_group) == sched::verdict::done) {
+    if (sched::wait_in(joiners_, self, guard_, {sched::wait_reason::group_end, this}) == sched::verdict::done) {
       return sched::verdict::done;
     }
   }

@@ -87,7 +87,7 @@ std::optional<clock_state::time_point> clock_state::wait_unless_stopped() noexce
     }
     sched::wait_node self;
     receivers.push(self);
-    static_cast<void>(sched::wait_in(receivers, self, lock, sched::wait_reason::sleep));
+    static_cast<void>(sched::wait_in(receivers, self, lock, {sched::wait_reason::tick, this}));
   }
 }
 

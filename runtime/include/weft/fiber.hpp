@@ -128,7 +128,7 @@ namespace detail {
 // starter is what spawn and go are made of; `state` null means the caller's runtime.
 struct starter {
   template <class F, class... Args>
-  static fiber<result_of<F, Args...>> spawn(runtime_state* state, const spawn_options& options, F&& f,
+  WEFT_AT_CALLER static fiber<result_of<F, Args...>> spawn(runtime_state* state, const spawn_options& options, F&& f,
                                             Args&&... args) {
     using call_type = call_of<F, Args...>;
     using body = joinable_body<call_type>;
@@ -143,14 +143,15 @@ struct starter {
   }
 
   template <class F, class... Args>
-  static void go(runtime_state* state, const spawn_options& options, takes along, F&& f, Args&&... args) {
+  WEFT_AT_CALLER static void go(runtime_state* state, const spawn_options& options, takes along, F&& f,
+                                Args&&... args) {
     go_in_place<call_of<F, Args...>>(state, options, along, std::in_place, std::forward<F>(f),
                                      std::forward<Args>(args)...);
   }
 
   // go_in_place runs a Call that is made of `parts`, where it stays until its fiber ends.
   template <class Call, class... Parts>
-  static void go_in_place(runtime_state* state, const spawn_options& options, takes along, Parts&&... parts) {
+  WEFT_AT_CALLER static void go_in_place(runtime_state* state, const spawn_options& options, takes along, Parts&&... parts) {
     reservation made(state, options, sizeof(Call), alignof(Call), &run_detached<Call>, sched::handle::none, along);
     ::new (made.body()) Call(std::forward<Parts>(parts)...);
     made.start();
@@ -165,12 +166,13 @@ struct starter {
 // runtime::enter(); and what copying throws. In all these cases nothing was started.
 template <class F, class... Args>
   requires detail::spawnable<F, Args...>
-[[nodiscard]] fiber<detail::result_of<F, Args...>> spawn(F&& f, Args&&... args) {
+[[nodiscard]] WEFT_AT_CALLER fiber<detail::result_of<F, Args...>> spawn(F&& f, Args&&... args) {
   return detail::starter::spawn(nullptr, spawn_options(), std::forward<F>(f), std::forward<Args>(args)...);
 }
 template <class F, class... Args>
   requires detail::spawnable<F, Args...>
-[[nodiscard]] fiber<detail::result_of<F, Args...>> spawn(const spawn_options& options, F&& f, Args&&... args) {
+[[nodiscard]] WEFT_AT_CALLER fiber<detail::result_of<F, Args...>> spawn(const spawn_options& options, F&& f,
+                                                                        Args&&... args) {
   return detail::starter::spawn(nullptr, options, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
@@ -178,12 +180,12 @@ template <class F, class... Args>
 // by default the end of the process; a canceled_error after a stop was requested just ends the fiber.
 template <class F, class... Args>
   requires detail::spawnable<F, Args...>
-void go(F&& f, Args&&... args) {
+WEFT_AT_CALLER void go(F&& f, Args&&... args) {
   detail::starter::go(nullptr, spawn_options(), detail::takes::values, std::forward<F>(f), std::forward<Args>(args)...);
 }
 template <class F, class... Args>
   requires detail::spawnable<F, Args...>
-void go(const spawn_options& options, F&& f, Args&&... args) {
+WEFT_AT_CALLER void go(const spawn_options& options, F&& f, Args&&... args) {
   detail::starter::go(nullptr, options, detail::takes::values, std::forward<F>(f), std::forward<Args>(args)...);
 }
 
@@ -192,6 +194,10 @@ namespace this_fiber {
 
 // yield lets the other runnable fibers go first. Never throws.
 WEFT_API void yield() noexcept;
+
+// checkpoint is for loops that compute for long: it lets others go first if the caller has run for 10 ms or more, and
+// costs some loads otherwise. Never throws.
+WEFT_API void checkpoint() noexcept;
 
 // sleep_until and sleep_for suspend the caller until the time has come, never for less; a time that has passed returns
 // at once. Throw canceled_error if a stop of the fiber stands.

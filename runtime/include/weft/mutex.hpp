@@ -6,6 +6,7 @@
 #include <weft/sched/atomic.hpp>
 #include <weft/sched/clock.hpp>
 #include <weft/sched/spin_lock.hpp>
+#include <weft/sched/stack_position.hpp>
 #include <weft/sched/wait_queue.hpp>
 
 #include <atomic>
@@ -13,6 +14,15 @@
 #include <cstdint>
 
 namespace weft::inline v0 {
+
+class mutex;
+
+namespace detail {
+
+// holder_of returns a place on the stack of whoever holds m, as a hint; null if nobody does.
+WEFT_API const void* holder_of(const mutex& m) noexcept;
+
+}  // namespace detail
 
 // mutex is held by a fiber or a plain thread; whoever has to wait lets other fibers run. Not recursive. It may be held
 // across any suspension, and belongs to the fiber, whichever thread that runs on.
@@ -34,7 +44,7 @@ namespace weft::inline v0 {
 //            I3 a waiter told `done` has the locked bit, left set on its behalf; one told `again` looks by itself
 //            I4 a waiter is told `again` at most once per lock()
 // Orderings  O1 taking `locked` acquires, giving it up releases; a grant is ordered by the selection
-// Not here   who holds it
+// Not here   who holds it: holder_ is a hint for reports
 class WEFT_API mutex {
  public:
   constexpr mutex() noexcept = default;
@@ -49,6 +59,7 @@ class WEFT_API mutex {
     if (!word_.compare_exchange_strong(expected, locked, std::memory_order_acquire, std::memory_order_relaxed)) {
       lock_contended();
     }
+    note_holder();
   }
 
   // try_lock never waits, and does not fail while the mutex is free.
@@ -64,6 +75,7 @@ class WEFT_API mutex {
 
  private:
   friend class timed_mutex;
+  friend const void* detail::holder_of(const mutex& m) noexcept;
 
   struct node;
   static constexpr std::uint32_t locked = 1;
@@ -75,9 +87,12 @@ class WEFT_API mutex {
   bool lock_until(sched::nanotime until);
   void unlock_slow() noexcept;
 
+  void note_holder() noexcept { holder_.store(sched::stack_position(), std::memory_order_relaxed); }
+
   sched::atomic<std::uint32_t> word_{0};
   sched::spin_lock guard_;
   sched::wait_queue queue_;
+  std::atomic<const void*> holder_{nullptr};  // a place on the stack of who has locked it last
 };
 
 // timed_mutex is a mutex that can also be waited for until a time.

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace weft::inline v0 {
 
@@ -27,6 +28,17 @@ struct unhandled_exception {
   std::exception_ptr error;
 };
 
+// hog describes a fiber that has run for long without letting others go first.
+struct hog {
+  std::uint64_t fiber = 0;  // its id
+  std::string_view name;
+  std::chrono::nanoseconds runs{0};
+  std::string_view backtrace;  // a line for each frame, innermost first; empty if there is none to be had
+};
+
+// The status that a process exits with when its fibers can never go on.
+inline constexpr int deadlock_exit_status = 35;
+
 struct runtime_options {
   explicit runtime_options() = default;
 
@@ -37,9 +49,46 @@ struct runtime_options {
   std::size_t stack_size = 0;
   // Calls of blocking() that run at the same time. 0: 256.
   unsigned blocking_threads = 0;
+  // SIGSEGV and SIGBUS are handled while the runtime exists: the overflow of a fiber's stack is reported; then, and at any
+  // other fault, the disposition from before decides. Also what shows where a running fiber is. Off: neither.
+  bool handle_faults = true;
+  // A fiber that runs so long without letting others go first is reported: with its name and backtrace, then again after
+  // twice the time, and so on, at most one report a second. 0: none is.
+  std::chrono::nanoseconds hog_threshold = std::chrono::seconds(1);
+  // Called for it, on a thread of the library's; must not block for long. Empty: it is reported on standard error.
+  std::function<void(const hog&)> on_hog;
+  // When fibers are left and nothing in the process can ever make one runnable again - no timer, no descriptor waited for,
+  // no call of blocking(), no other thread that is not itself waiting for one of them -, their dump is written to
+  // standard error, cycles of fibers that wait for one another are named, and the process exits with
+  // deadlock_exit_status. Looked for when nothing has run for a second.
+  bool detect_deadlock = true;
+  // A signal that makes the process write a dump (debug/dump.hpp) to standard error and go on; its disposition is
+  // put back at the end. 0: none.
+  int dump_signal = 0;
+  // Fibers that are older than this when main of run() has returned are reported on standard error: what nobody waits for
+  // may have been forgotten. 0: none is.
+  std::chrono::nanoseconds leak_threshold{0};
   // Called on a fiber whose exception nobody will take; it may block. What it throws terminates the process.
   // Empty: the fiber is named on standard error, and the process terminates.
   std::function<void(const unhandled_exception&)> on_unhandled;
+};
+
+// processor_stats counts what one of the processors, as many as workers, has done since the start.
+struct processor_stats {
+  std::uint64_t spawned = 0;
+  std::uint64_t dispatches = 0;
+  std::uint64_t steals = 0;
+  std::uint64_t polls = 0;
+  std::chrono::nanoseconds in_poll{0};  // asleep until a descriptor, a timer or a wake-up
+  std::size_t queued = 0;               // fibers in its queue, just now
+  struct parks {
+    std::string_view why;  // "read", "lock", "receive", ...
+    std::uint64_t count = 0;
+  };
+  std::vector<parks> parked;
+  // How long fibers were runnable before they ran, of a sample of one in 64: counts of those below 1 us, 2 us, 4 us and so on,
+  // and not below the one before.
+  std::vector<std::uint64_t> run_waits;
 };
 
 struct runtime_stats {
@@ -52,6 +101,12 @@ struct runtime_stats {
   std::uint64_t polls = 0;
   std::uint64_t wakes = 0;                // workers woken from their sleep
   std::uint64_t unjoined_exceptions = 0;  // exceptions of fibers whose handle went without a join
+  std::size_t queued = 0;                 // runnable fibers that no worker has, just now; more are in the processors' queues
+  unsigned blocking = 0;                  // calls of blocking(), just now
+  std::size_t stacks = 0;                 // the most that there ever were
+  std::size_t stack_bytes = 0;            // of address space; memory is used as far as stacks were touched
+  std::size_t free_stacks = 0;
+  std::vector<processor_stats> processors;
 };
 
 // runtime runs fibers beside an application that has threads of its own. A program that is fibers alone uses run().
@@ -76,22 +131,23 @@ class WEFT_API runtime {
   // to all but the runtime's own fibers; what those start has its stop standing from the beginning.
   template <class F, class... Args>
     requires detail::spawnable<F, Args...>
-  [[nodiscard]] fiber<detail::result_of<F, Args...>> spawn(F&& f, Args&&... args) {
+  [[nodiscard]] WEFT_AT_CALLER fiber<detail::result_of<F, Args...>> spawn(F&& f, Args&&... args) {
     return detail::starter::spawn(state_.get(), spawn_options(), std::forward<F>(f), std::forward<Args>(args)...);
   }
   template <class F, class... Args>
     requires detail::spawnable<F, Args...>
-  [[nodiscard]] fiber<detail::result_of<F, Args...>> spawn(const spawn_options& o, F&& f, Args&&... args) {
+  [[nodiscard]] WEFT_AT_CALLER fiber<detail::result_of<F, Args...>> spawn(const spawn_options& o, F&& f,
+                                                                          Args&&... args) {
     return detail::starter::spawn(state_.get(), o, std::forward<F>(f), std::forward<Args>(args)...);
   }
   template <class F, class... Args>
     requires detail::spawnable<F, Args...>
-  void go(F&& f, Args&&... args) {
+  WEFT_AT_CALLER void go(F&& f, Args&&... args) {
     detail::starter::go(state_.get(), spawn_options(), detail::takes::values, std::forward<F>(f), std::forward<Args>(args)...);
   }
   template <class F, class... Args>
     requires detail::spawnable<F, Args...>
-  void go(const spawn_options& o, F&& f, Args&&... args) {
+  WEFT_AT_CALLER void go(const spawn_options& o, F&& f, Args&&... args) {
     detail::starter::go(state_.get(), o, detail::takes::values, std::forward<F>(f), std::forward<Args>(args)...);
   }
 
@@ -107,7 +163,7 @@ class WEFT_API runtime {
     return stop_by(sched::after(detail::saturated(time)));
   }
 
-  // stats counts since the start; after the end, the last figures.
+  // stats counts since the start; after the end, the last figures. Throws std::bad_alloc.
   runtime_stats stats() const;
 
   // entered makes the runtime current for a plain thread while it exists.

@@ -65,19 +65,19 @@ class task_group : private detail::group_state {
   // while it has to wait, and what weft::spawn throws.
   template <class F, class... Args>
     requires detail::task_of<R, F, Args...>
-  void spawn(F&& f, Args&&... args) {
+  WEFT_AT_CALLER void spawn(F&& f, Args&&... args) {
     spawn(spawn_options(), std::forward<F>(f), std::forward<Args>(args)...);
   }
   template <class F, class... Args>
     requires detail::task_of<R, F, Args...>
-  void spawn(const spawn_options& options, F&& f, Args&&... args) {
+  WEFT_AT_CALLER void spawn(const spawn_options& options, F&& f, Args&&... args) {
     admit();
     start(options, std::forward<F>(f), std::forward<Args>(args)...);
   }
   // try_spawn likewise, if that needs no wait; false at the limit.
   template <class F, class... Args>
     requires detail::task_of<R, F, Args...>
-  [[nodiscard]] bool try_spawn(F&& f, Args&&... args) {
+  [[nodiscard]] WEFT_AT_CALLER bool try_spawn(F&& f, Args&&... args) {
     if (!try_admit()) return false;
     start(spawn_options(), std::forward<F>(f), std::forward<Args>(args)...);
     return true;
@@ -141,7 +141,7 @@ class task_group : private detail::group_state {
   };
 
   template <class F, class... Args>
-  void start(const spawn_options& options, F&& f, Args&&... args) {
+  WEFT_AT_CALLER void start(const spawn_options& options, F&& f, Args&&... args) {
     using call = detail::call_of<F, Args...>;
     detail::group_state::entry in(*this);
     typename results::slot* const place = results_.add();

@@ -6,6 +6,8 @@
 #include <weft/channel.hpp>
 #include <weft/condition_variable.hpp>
 #include <weft/coroutine.hpp>
+#include <weft/debug/dump.hpp>
+#include <weft/debug/stats.hpp>
 #include <weft/error.hpp>
 #include <weft/event.hpp>
 #include <weft/fiber.hpp>

@@ -190,7 +190,7 @@ sched::verdict send_to(channel_state<T>* s, T& value) {
     held.release();
     if (pin.get() == nullptr) pin = channel_ref<T>::another(s);
     s->senders.push(n);
-    v = sched::wait_in(s->senders, n, s->lock, sched::wait_reason::channel_send);
+    v = sched::wait_in(s->senders, n, s->lock, {sched::wait_reason::channel_send, s});
     if (v == sched::verdict::done || v == sched::verdict::closed) return v;
   }
 }
@@ -210,7 +210,7 @@ sched::verdict receive_from(channel_state<T>* s, std::optional<T>& value) {
     held.release();
     if (pin.get() == nullptr) pin = channel_ref<T>::another(s);
     s->receivers.push(n);
-    v = sched::wait_in(s->receivers, n, s->lock, sched::wait_reason::channel_receive);
+    v = sched::wait_in(s->receivers, n, s->lock, {sched::wait_reason::channel_receive, s});
     if (v == sched::verdict::done || v == sched::verdict::closed) return v;
   }
 }

@@ -14,6 +14,10 @@
 #include <type_traits>
 #include <utility>
 
+// WEFT_AT_CALLER is for what a user calls to start a fiber: it becomes part of the caller, so that the return address of what
+// it calls in the library is the place that reports name as that of the spawn.
+#define WEFT_AT_CALLER [[gnu::always_inline]] inline
+
 namespace weft::inline v0 {
 
 struct spawn_options;
