@@ -41,7 +41,8 @@ function(weft_set_flags target)
     target_compile_options(${target} PRIVATE
       $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2>)
   endif()
-  target_compile_definitions(${target} PRIVATE $<$<BOOL:${WEFT_DEBUG}>:WEFT_DEBUG=1>)
+  target_compile_definitions(${target} PRIVATE 
+    $<$<BOOL:${WEFT_DEBUG}>:WEFT_DEBUG=1> $<$<BOOL:${WEFT_FORCE_MIGRATION}>:WEFT_FORCE_MIGRATION=1>)
   set_target_properties(${target} PROPERTIES
     CXX_EXTENSIONS OFF
     CXX_VISIBILITY_PRESET hidden

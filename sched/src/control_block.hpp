@@ -22,6 +22,7 @@
 namespace weft::inline v0::sched {
 
 class stack_pool;
+struct worker;
 
 // Of a fiber's handle: whether somebody holds it and who destroys what the body still keeps.
 enum class handle_state : std::uint8_t {
@@ -43,6 +44,7 @@ enum class fiber_phase : std::uint8_t {
 // What is looked at on each departure, beside the departure itself.
 enum departure_check : std::uint8_t {
   canary_check = 1,  // the word at stack_bottom
+  depth_check = 2,   // of the last departure: how deep the stack was
 };
 
 // The look at a suspended fiber, which cannot be resumed meanwhile
@@ -130,6 +132,9 @@ class alignas(64) fiber {
   std::atomic<std::uint64_t> id{0};
   std::atomic<const void*> spawned_at{nullptr};  // a return address in whoever asked for it
   std::atomic<nanotime> spawned{0};              // when, by the scheduler's clock
+
+  // Of forced migration: the worker that ran it last or, before it ran, spawned it, if one did. Owned as ctx is.
+  const worker* ran_on = nullptr;
 
   std::atomic<std::uint32_t> references{0};
   std::atomic<handle_state> handle_now{handle_state::absent};

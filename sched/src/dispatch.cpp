@@ -83,7 +83,9 @@ fiber* processor::next_fiber() noexcept {
 }
 
 void processor::count_run_wait(nanotime then) noexcept {
-  const auto microseconds = static_cast<std::uint64_t>(std::max<nanotime>(now() - then, 0)) / 1000;
+  const auto waited = static_cast<std::uint64_t>(std::max<nanotime>(now() - then, 0));
+  const std::uint64_t microseconds = waited / 1000;
+  add(run_wait_nanoseconds, waited);
   bump(run_waits[std::min<std::size_t>(std::bit_width(microseconds), run_waits.size() - 1)]);
 }
 

@@ -2,6 +2,7 @@
 
 #include "control_block.hpp"
 #include "current.hpp"
+#include "migration.hpp"
 #include "scheduler.hpp"
 #include "worker.hpp"
 
@@ -64,6 +65,7 @@ bool end_commit(waiter self, void* object, std::uintptr_t) noexcept {
   fiber* f = self.as_fiber();
   auto* p = static_cast<processor*>(object);
   dispose(f->ctx, f->stack_bottom, f->stack_top());
+  if ((f->checks & depth_check) != 0) [[unlikely]] f->home->stack_marks->note_end(*f);
   bool handle_exists = f->on_start != handle_state::absent;
   bump(p->ended, std::memory_order_release);  // pairs with live(): the spawn of this fiber is seen with its end
   if (!handle_exists) {
@@ -123,6 +125,7 @@ fiber* create_fiber(scheduler& s, const fiber_options& options, std::size_t body
   f->on_start = h == handle::one ? handle_state::attached : handle_state::absent;
   f->handle_now.store(f->on_start, std::memory_order_relaxed);
   f->references.store(h == handle::one ? 2 : 1, std::memory_order_relaxed);
+  if constexpr (forced_migration) f->ran_on = p != nullptr ? current_worker() : nullptr;
   f->joined.cancel = cancel_join;
   f->joined.word.begin();
   f->sleep.cancel = cancel_sleep;

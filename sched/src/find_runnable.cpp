@@ -1,11 +1,14 @@
 // find_runnable: the worker's search for something to run, in the order that docs/scheduler.md explains.
 
 #include "current.hpp"
+#include "migration.hpp"
 #include "scheduler.hpp"
 #include "worker.hpp"
 
 #include <algorithm>
 #include <array>
+
+#include <sched.h>
 
 namespace weft::inline v0::sched {
 
@@ -49,8 +52,31 @@ constexpr std::size_t service_share = service_budget / 2;
 // A guess: ready descriptors wait for at most 256 dispatches.
 constexpr std::uint32_t most_polls_skipped = 4;
 
+// take_elsewhere is take_global of forced migration: a fiber that ran elsewhere last, unless nobody else takes the others.
+fiber* take_elsewhere(worker* w) noexcept {
+  scheduler& s = *w->home;
+  constexpr int most_refusals = 256;  // a guess: about as long as a worker needs to wake up
+  for (int i = s.processors.size() > 1 ? 0 : most_refusals; s.global.size() != 0; ++i) {
+    if (fiber* f = s.global.pop_shuffled(w->p->chance, i < most_refusals ? w : nullptr)) {
+      f->ran_on = w;
+      if (w->p->budget != 0) --w->p->budget;
+      return counted(w->p, f);
+    }
+    if (w->searching) {
+      w->searching = false;
+      (void)s.idle.end_search();
+    }
+    s.wake_for_work();
+    ::sched_yield();
+  }
+  return nullptr;
+}
+
 // take_global takes a fair share of the global queue, at most `most`: the first to run, the rest to the ring.
-fiber* take_global(scheduler& s, processor* p, std::size_t most) noexcept {
+fiber* take_global(worker* w, std::size_t most) noexcept {
+  if constexpr (forced_migration) return take_elsewhere(w);
+  scheduler& s = *w->home;
+  processor* p = w->p;
   std::size_t size = s.global.size();
   if (size == 0) return nullptr;
   std::array<fiber*, largest_share> batch;
@@ -100,10 +126,10 @@ fiber* search(worker* w) noexcept {
       p->polls_skipped = 0;
       poll_at_once(w);
     }
-    if (fiber* f = take_global(s, p, service_share)) return f;
+    if (fiber* f = take_global(w, service_share)) return f;
   }
   if (fiber* f = p->own_fiber()) return f;
-  if (fiber* f = take_global(s, p, largest_share)) return f;
+  if (fiber* f = take_global(w, largest_share)) return f;
 
   if (s.idle.idle() == s.processors.size() - 1) {
     // Alone, or all others idle; but their timers may be due. No zero-delay poll: the next stop is the poller's sleep, whose

@@ -4,17 +4,16 @@
 
 #include "frames.hpp"
 #include "scheduler.hpp"
+#include "stack_marks.hpp"
 #include "view.hpp"
 
 #include <weft/sched/fiber.hpp>
 #include <weft/sched/sys.hpp>
 
-#include <algorithm>
 #include <array>
 #include <mutex>
 
 #include <linux/membarrier.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -30,24 +29,6 @@ bool fence_everywhere() noexcept {
   return registered && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0;
 }
 
-constexpr std::size_t page = 4096;
-
-// touched counts the bytes from the lowest page in memory to the top. A page that was swapped out doesn't count.
-std::size_t touched(const std::byte* bottom, const std::byte* top) noexcept {
-  constexpr std::size_t step = 256;
-  std::array<unsigned char, step> in_memory;
-  const auto from = reinterpret_cast<std::uintptr_t>(bottom);
-  const std::size_t pages = (reinterpret_cast<std::uintptr_t>(top) - from + page - 1) / page;
-  for (std::size_t i = 0; i < pages; i += step) {
-    const std::size_t n = std::min(step, pages - i);
-    if (sys_call(::mincore, reinterpret_cast<void*>(from + i * page), n * page, in_memory.data()) != 0) return 0;
-    for (std::size_t k = 0; k < n; ++k) {
-      if ((in_memory[k] & 1) != 0) return static_cast<std::size_t>(top - (bottom + (i + k) * page));
-    }
-  }
-  return 0;
-}
-
 // look is a handful of fibers that are looked at together: each fence_everywhere interrupts all CPUs of the process.
 class look {
  public:
@@ -58,8 +39,10 @@ class look {
   look& operator=(const look&) = delete;
 
   void add(fiber& f) noexcept {
+    if (added_ == options_.limit) return;
     fiber_look free = fiber_look::free;
     if (!f.look.compare_exchange_strong(free, fiber_look::looked_at, std::memory_order_seq_cst)) return;
+    ++added_;
     fibers_[count_++] = &f;
     if (count_ == fibers_.size()) finish();
   }
@@ -118,6 +101,7 @@ class look {
   void* const context_;
   std::array<fiber*, 16> fibers_;
   std::size_t count_ = 0;
+  std::size_t added_ = 0;
 };
 
 }  // namespace

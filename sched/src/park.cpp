@@ -1,6 +1,7 @@
 #include <weft/sched/park.hpp>
 
 #include "current.hpp"
+#include "migration.hpp"
 #include "scheduler.hpp"
 #include "thread_record.hpp"
 #include "worker.hpp"
@@ -113,7 +114,7 @@ void yield() noexcept {
     return;
   }
   processor* p = w->p;
-  if (p->budget != 0 && p->queue.empty()) {
+  if (p->budget != 0 && p->queue.empty() && !forced_migration) {
     // Nobody to go first here. The budget still counts, so that the loop looks at timers, sockets and the global queue.
     --p->budget;
     // It has let others go first, though there were none.

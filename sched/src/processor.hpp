@@ -69,7 +69,8 @@ struct alignas(128) processor {
   std::atomic<std::uint64_t> polls{0};
   std::atomic<std::uint64_t> poll_nanoseconds{0};  // spent asleep in the poller
   std::array<std::atomic<std::uint64_t>, wait_reasons> parks{};  // by wait_reason
-  // How long a fiber of a sample was runnable before it ran: below 2^i microseconds, and not below 2^(i-1).
+  std::atomic<std::uint64_t> run_wait_nanoseconds{0};  // of all fibers of a sample
+  // How long a fiber of that was runnable before it ran: below 2^i microseconds, and not below 2^(i-1).
   std::array<std::atomic<std::uint64_t>, run_wait_buckets> run_waits{};
 
   // next_fiber takes what this processor runs next from its own queue, or null. Null also when a service is due: the

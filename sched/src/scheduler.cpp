@@ -3,6 +3,7 @@
 #include "current.hpp"
 #include "fault_handler.hpp"
 #include "futex.hpp"
+#include "migration.hpp"
 #include "standstill.hpp"
 #include "thread_record.hpp"
 #include "thread_start.hpp"
@@ -10,8 +11,10 @@
 #include <weft/sched/fatal.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <mutex>
 #include <new>
 #include <utility>
@@ -19,6 +22,11 @@
 #include <sched.h>
 
 namespace weft::inline v0::sched {
+
+unsigned migration_seed() noexcept {
+  const char* const text = std::getenv("WEFT_SEED");
+  return text == nullptr ? 0 : static_cast<unsigned>(std::strtoul(text, nullptr, 10));
+}
 
 void global_queue::push(fiber* f) noexcept { push(&f, 1); }
 
@@ -38,6 +46,21 @@ std::size_t global_queue::pop_batch(fiber** into, std::size_t n) noexcept {
   std::lock_guard guard(lock_);
   std::size_t taken = 0;
   while (taken < n && fibers_.size() != 0) into[taken++] = fibers_.pop();
+  size_.store(fibers_.size(), std::memory_order_seq_cst);
+  return taken;
+}
+
+fiber* global_queue::pop_shuffled(dice& chance, const worker* not_of) noexcept {
+  constexpr std::size_t window = 16;
+  std::lock_guard guard(lock_);
+  std::array<std::size_t, window> eligible;
+  std::size_t n = 0;
+  const fiber* f = fibers_.first();
+  for (std::size_t i = 0; f != nullptr && i < window; ++i, f = f->link) {
+    if (not_of == nullptr || f->ran_on != not_of) eligible[n++] = i;
+  }
+  if (n == 0) return nullptr;
+  fiber* const taken = fibers_.pop_at(eligible[chance.roll() % n]);
   size_.store(fibers_.size(), std::memory_order_seq_cst);
   return taken;
 }
@@ -86,6 +109,7 @@ int scheduler::start() noexcept {
     holds_fault_handler_ = true;
   }
   try {
+    if (options.stack_marks) stack_marks = std::make_unique<stack_mark_table>();
     for (unsigned i = 0; i < options.processors; ++i) {
       processors.push_back(std::make_unique<processor>(*this, i, options.processors == 1));
     }
@@ -96,7 +120,7 @@ int scheduler::start() noexcept {
   stacks = pool_for(options.stack_size);
   if (stacks == nullptr) return ENOMEM;
   for (auto it = processors.rbegin(); it != processors.rend(); ++it) {
-    (*it)->chance = dice((*it)->index * 2654435761u + 1);
+    (*it)->chance = dice((*it)->index * 2654435761u + 1 + (forced_migration ? migration_seed() : 0));
     idle_processors_.push_back(it->get());
     idle.processor_released();
   }
@@ -270,6 +294,7 @@ processor_stats stats_of(const scheduler& s, unsigned i) noexcept {
   stats.poll_nanoseconds = p.poll_nanoseconds.load(std::memory_order_relaxed);
   stats.queued = p.queue.size();
   for (std::size_t k = 0; k < stats.parks.size(); ++k) stats.parks[k] = p.parks[k].load(std::memory_order_relaxed);
+  stats.run_wait_nanoseconds = p.run_wait_nanoseconds.load(std::memory_order_relaxed);
   for (std::size_t k = 0; k < stats.run_waits.size(); ++k) {
     stats.run_waits[k] = p.run_waits[k].load(std::memory_order_relaxed);
   }

@@ -2,8 +2,10 @@
 #pragma once
 
 #include "alarm_pool.hpp"
+#include "dice.hpp"
 #include "idle.hpp"
 #include "processor.hpp"
+#include "stack_marks.hpp"
 #include "stack_pool.hpp"
 #include "timer_heap.hpp"
 #include "worker.hpp"
@@ -41,6 +43,18 @@ class fiber_list {
     --size_;
     return f;
   }
+  // pop_at takes the one with i others before it, which exists.
+  fiber* pop_at(std::size_t i) noexcept {
+    if (i == 0) return pop();
+    fiber* before = first_;
+    while (--i != 0) before = before->link;
+    fiber* f = before->link;
+    before->link = f->link;
+    if (f == last_) last_ = before;
+    --size_;
+    return f;
+  }
+  const fiber* first() const noexcept { return first_; }
   std::size_t size() const noexcept { return size_; }
 
  private:
@@ -57,6 +71,9 @@ class global_queue {
   fiber* pop() noexcept;
   // pop_batch moves up to n fibers to `into` (which has room for them) and returns how many.
   std::size_t pop_batch(fiber** into, std::size_t n) noexcept;
+  // pop_shuffled takes one of the first few by chance, passing over those that the given worker, if any, ran last. Null: there
+  // is none.
+  fiber* pop_shuffled(dice& chance, const worker* not_of) noexcept;
   // size may be stale; seq_cst, for the re-check before sleep.
   std::size_t size() const noexcept { return size_.load(std::memory_order_seq_cst); }
 
@@ -195,6 +212,8 @@ class scheduler {
   // standstill tells whether nothing that this process does can make a fiber of ours runnable again, for ever. Called by the
   // monitor. Where only threads that are none of ours speak against it, the monitor is woken when one of them blocks.
   bool standstill() noexcept;
+
+  std::unique_ptr<stack_mark_table> stack_marks;  // constant; null: nobody wants to know
 
   // One look at all fibers at a time (inspect.cpp).
   std::mutex inspection;

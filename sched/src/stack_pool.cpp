@@ -1,5 +1,7 @@
 #include "stack_pool.hpp"
 
+#include "scheduler.hpp"
+
 #include <weft/sched/sys.hpp>
 
 #include <algorithm>
@@ -54,6 +56,7 @@ fiber* stack_pool::take(std::size_t wanted) noexcept {
       if (f == nullptr) break;
       f->pool = this;
       f->home = &home_;
+      if (home_.stack_marks != nullptr) f->checks |= depth_check;
     } else {
       break;
     }

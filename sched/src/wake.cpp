@@ -2,6 +2,7 @@
 
 #include "current.hpp"
 #include "futex.hpp"
+#include "migration.hpp"
 #include "scheduler.hpp"
 #include "thread_record.hpp"
 
@@ -14,10 +15,15 @@
 namespace weft::inline v0::sched {
 
 void scheduler::push_tail(processor* p, fiber* f) noexcept {
+  if constexpr (forced_migration) return global.push(f);
   p->queue.push(f, [this](fiber** items, std::size_t n) { global.push(items, n); });
 }
 
 void scheduler::push_next(processor* p, fiber* f) noexcept {
+  if constexpr (forced_migration) {
+    global.push(f);
+    return wake_for_work();
+  }
   fiber* displaced = p->alone ? p->queue.put_next_unshared(f) : p->queue.put_next(f);
   if (displaced == nullptr) return;
   push_tail(p, displaced);
@@ -153,7 +159,7 @@ void scheduler::inject(processor* p, ready_list& list) noexcept {
     }
   }
   std::size_t here = 0;
-  if (p != nullptr) {
+  if (p != nullptr && !forced_migration) {
     // Oldest first, each idle processor its share. A few stay together: they are done before another worker is awake.
     constexpr std::size_t few = 4;
     // Wide before the addition: the count is below zero for a moment when a processor is retaken while it is being lent.
@@ -163,7 +169,7 @@ void scheduler::inject(processor* p, ready_list& list) noexcept {
   if (n > here) global.push(own.data() + here, n - here);
   const std::size_t count = list.count;
   list.count = 0;
-  if (n > 1 || (p == nullptr && n != 0)) wake_for_work();
+  if (n > 1 || ((p == nullptr || forced_migration) && n != 0)) wake_for_work();
   poller.delivered(count);
 }
 

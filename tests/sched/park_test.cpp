@@ -1,6 +1,7 @@
 // Park and ready, from fibers and threads; who runs when.
 #include <support/engine.hpp>
 
+#include <migration.hpp>
 #include <thread_record.hpp>
 
 #include <algorithm>
@@ -74,6 +75,7 @@ TEST(Park, ARefusedCommitMakesTheFiberRunnable) {
 }
 
 TEST(Park, ARefusedFiberGoesBeforeTheRing) {
+  if (weft::sched::forced_migration) GTEST_SKIP() << "fibers run in no order in this build";
   engine e(1);
   e.run([&] {
     std::vector<int> order;
@@ -288,6 +290,7 @@ TEST(Dispatch, AsManyFibersAsProcessorsRunAtOnce) {
 
 // covers J128
 TEST(Dispatch, YieldGoesRoundInOrder) {
+  if (weft::sched::forced_migration) GTEST_SKIP() << "fibers run in no order in this build";
   engine e(1);
   e.run([&] {
     constexpr int fibers = 8;
@@ -467,6 +470,7 @@ TEST(Dispatch, AnIdleSchedulerDoesNothing) {
 }
 
 TEST(Dispatch, ReadyFibersOfOnePollRunOldestFirst) {
+  if (weft::sched::forced_migration) GTEST_SKIP() << "fibers run in no order in this build";
   engine e(1);
   constexpr std::size_t n = 60;
   std::vector<poll_event> events(n);

@@ -116,8 +116,8 @@ class engine {
   }
   ~engine() {
     EXPECT_TRUE(sched::drain(*s_, sched::after(patience))) << "fibers that never end";
-    EXPECT_EQ(poller.undelivered(), 0u);
     sched::destroy_scheduler(s_);
+    EXPECT_EQ(poller.undelivered(), 0u);
     EXPECT_LE(poller.most_asleep, 1);
   }
   engine(const engine&) = delete;

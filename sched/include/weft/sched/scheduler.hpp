@@ -34,6 +34,7 @@ struct scheduler_options {
   std::size_t stack_size = 256 * 1024;  // usable bytes of a fiber's stack
   unsigned blocking_threads = 256;      // blocking regions at one time
   bool fault_handler = true;            // SIGSEGV and SIGBUS: overflows are reported, other faults passed on
+  bool stack_marks = false;             // how deep stacks become is measured (stack_marks.hpp)
   nanotime hog_after = never;
   scheduler_reports reports{};
 };
@@ -51,6 +52,7 @@ struct processor_stats {
   std::array<std::uint64_t, wait_reasons> parks{};  // by wait_reason
   // Of one in 64 fibers made runnable, how many ran after less than 2^i microseconds, and not less than half of that.
   std::array<std::uint64_t, run_wait_buckets> run_waits{};
+  std::uint64_t run_wait_nanoseconds = 0;  // of all these
 };
 
 struct scheduler_stats {
