@@ -110,6 +110,20 @@ TEST_F(FaultDeathTest, ASystemCallMayFindTheOverflowFirst) {
               ::testing::KilledBySignal(SIGSEGV), "stack overflow of fiber [0-9]+ 'reader': a system call found the buffer");
 }
 
+// covers O7
+TEST_F(FaultDeathTest, SoMayOneThatReceivesADatagram) {
+  EXPECT_EXIT(weft::run([] {
+                weft::net::udp_socket s = weft::net::listen_udp("127.0.0.1:0");
+                s.send_to(weft::const_buffer("abc", 3), s.local_endpoint());
+                weft::spawn(weft::spawn_options("receiver"), [&] {
+                  char* const below = below_the_stack_pointer(300 * 1024);
+                  std::error_code ec;
+                  s.receive_from(weft::mutable_buffer(below, 40 * 1024), ec);
+                }).join();
+              }),
+              ::testing::KilledBySignal(SIGSEGV), "stack overflow of fiber [0-9]+ 'receiver': a system call found the buffer");
+}
+
 TEST(Fault, DispositionsAreAsBefore) {
   struct sigaction before {};
   ::sigaction(SIGSEGV, nullptr, &before);

@@ -4,6 +4,7 @@
 
 #include <weft/net/local_datagram.hpp>
 #include <weft/net/local_message.hpp>
+#include <weft/sched/fault.hpp>
 #include <weft/sched/sys.hpp>
 
 #include <sys/socket.h>
@@ -100,6 +101,7 @@ io_result detail::send_message(poll::descriptor& d, const_buffer b, const local_
   // who waits for one receiver must not hold up what goes to another.
   const auto r = to ? d.call_again(mode::write, poll::turns::shared, &call_with<decltype(attempt)>, &attempt)
                     : d.call(mode::write, poll::turns::ordered, &call_with<decltype(attempt)>, &attempt);
+  if (r.error == EFAULT) [[unlikely]] sched::check_fault(b.data(), b.size());
   return {count, r.error};
 }
 
@@ -115,6 +117,7 @@ io_result detail::receive_message(poll::descriptor& d, mutable_buffer b, std::si
     return sys_call(::recvmsg, fd, &message, MSG_CMSG_CLOEXEC);
   };
   const auto r = d.call(mode::read, poll::turns::ordered, &call_with<decltype(attempt)>, &attempt);
+  if (r.error == EFAULT) [[unlikely]] sched::check_fault(b.data(), b.size());
   if (r.error != poll::ok) return {0, r.error};
   from.size = message.msg_namelen;
   what.size = static_cast<std::size_t>(r.value);

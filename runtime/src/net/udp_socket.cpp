@@ -1,6 +1,7 @@
 #include "socket_address.hpp"
 
 #include <weft/net/udp.hpp>
+#include <weft/sched/fault.hpp>
 #include <weft/sched/sys.hpp>
 
 #include <netinet/in.h>
@@ -98,6 +99,7 @@ auto receive_into(mutable_buffer b, received& what) noexcept {
       return sys_call(::recvmsg, fd, &message, MSG_CMSG_CLOEXEC);
     });
     from.size = message.msg_namelen;
+    if (r.error == EFAULT) [[unlikely]] sched::check_fault(b.data(), b.size());
     if (r.error == poll::ok) what = received_as(message, static_cast<std::size_t>(r.value), from);
     return io_result{what.size, r.error};
   };
@@ -130,6 +132,7 @@ auto send_from(const_buffer b, const endpoint& to, bool from_ipv6, std::uint16_t
     }
     const auto r =
         attempt(d, mode::write, [&](int fd) noexcept { return sys_call(::sendmsg, fd, &message, MSG_NOSIGNAL); });
+    if (r.error == EFAULT) [[unlikely]] sched::check_fault(b.data(), b.size());
     return io_result{static_cast<std::size_t>(r.value), r.error};
   };
 }
@@ -150,6 +153,9 @@ auto receive_many(std::span<incoming_datagram> batch) noexcept {
       // MSG_WAITFORONE is for blocking sockets; this one takes what is there.
       return sys_call(::recvmmsg, fd, messages.data(), static_cast<unsigned>(n), MSG_CMSG_CLOEXEC, nullptr);
     });
+    if (r.error == EFAULT) [[unlikely]] {
+      for (const incoming_datagram& each : batch) sched::check_fault(each.buffer.data(), each.buffer.size());
+    }
     for (std::size_t i = 0; i < static_cast<std::size_t>(r.value); ++i) {
       from[i].size = messages[i].msg_hdr.msg_namelen;
       batch[i].what = received_as(messages[i].msg_hdr, messages[i].msg_len, from[i]);
@@ -187,6 +193,9 @@ auto send_many(std::span<const outgoing_datagram> batch, bool from_ipv6) noexcep
       }
       return 0;
     });
+    if (r.error == EFAULT) [[unlikely]] {
+      for (const outgoing_datagram& each : batch) sched::check_fault(each.data.data(), each.data.size());
+    }
     return io_result{count, r.error};
   };
 }

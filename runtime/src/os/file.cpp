@@ -4,6 +4,7 @@
 #include "../io_error.hpp"
 
 #include <weft/sched/blocking.hpp>
+#include <weft/sched/fault.hpp>
 #include <weft/sched/sys.hpp>
 
 #include <fcntl.h>
@@ -64,6 +65,7 @@ auto read_from(mutable_buffer b, offset at) noexcept {
       }
       return 0;
     });
+    if (r.error == EFAULT) [[unlikely]] sched::check_fault(b.data(), b.size());
     return io_result{count, r.error};
   };
 }
@@ -84,6 +86,7 @@ auto write_to(const_buffer b, offset at, bool appends) noexcept {
       } while (count < b.size());
       return 0;
     });
+    if (r.error == EFAULT) [[unlikely]] sched::check_fault(b.data(), b.size());
     return io_result{count, r.error};
   };
 }
