@@ -1,5 +1,6 @@
 #include <weft/fiber.hpp>
 
+#include "debug/reports.hpp"
 #include "inheritance.hpp"
 #include "io_error.hpp"
 #include "runtime_state.hpp"
@@ -124,6 +125,7 @@ void unhandled() noexcept {
     return;
   }
   print_exception("unhandled exception in", id, name, error);
+  debug::write_last_dump();
   std::terminate();
 }
 

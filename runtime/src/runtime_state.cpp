@@ -16,6 +16,8 @@
 #include <string>
 #include <system_error>
 
+#include <unistd.h>
+
 namespace weft::inline v0 {
 
 namespace detail {
@@ -26,6 +28,7 @@ namespace {
 // thread spawns, where a descriptor is opened and when an exception has no taker, not in the course of a switch.
 std::mutex list_lock;
 runtime_state* list_head = nullptr;
+pid_t made_by = 0;  // the process: a child of it has the list, and none of the threads
 
 unsigned workers_from_environment() {
   const char* text = secure_getenv("WEFT_WORKERS");
@@ -75,6 +78,7 @@ runtime_state::runtime_state(const runtime_options& options) : options_(options)
   if (options_.stack_size != 0) to.stack_size = options_.stack_size;
   if (options_.blocking_threads != 0) to.blocking_threads = options_.blocking_threads;
   to.fault_handler = options_.handle_faults;
+  to.stack_marks = options_.measure_stacks;
   to.reports = debug::reports_of(*this);
   if (options_.hog_threshold > std::chrono::nanoseconds::zero()) {
     to.hog_after = options_.hog_threshold.count();
@@ -82,6 +86,8 @@ runtime_state::runtime_state(const runtime_options& options) : options_(options)
     to.reports.hog = nullptr;
   }
   if (!options_.detect_deadlock) to.reports.standstill = nullptr;
+
+  sched::fatal_report_by(&debug::write_last_dump);
 
   int error = 0;
   poller_ = poll::make_epoll_poller(error);
@@ -97,6 +103,7 @@ runtime_state::runtime_state(const runtime_options& options) : options_(options)
     const std::lock_guard lock(list_lock);
     next_ = list_head;
     list_head = this;
+    made_by = ::getpid();
   }
   if (options_.dump_signal != 0) {
     if (const int refused = debug::dump_on_signal(options_.dump_signal, *made); refused != 0) {
@@ -129,6 +136,13 @@ runtime_state& runtime_state::mine(const sched::scheduler* s) noexcept {
 void runtime_state::count_unjoined(const sched::scheduler* s) noexcept {
   const std::lock_guard lock(list_lock);
   if (runtime_state* found = find_locked(s)) ++found->unjoined_;
+}
+
+bool runtime_state::ask_any_for_report() noexcept {
+  const std::unique_lock lock(list_lock, std::try_to_lock);
+  if (!lock || list_head == nullptr || ::getpid() != made_by) return false;
+  sched::ask_report(*list_head->scheduler());  // it is in the list, so it is not destroyed
+  return true;
 }
 
 bool runtime_state::hold() {

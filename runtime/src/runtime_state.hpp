@@ -55,6 +55,9 @@ class runtime_state {
     for (kept_runtime& each : all) visit(*each->scheduler());
   }
 
+  // ask_any_for_report has some monitor write a dump. False: there is none, or the list is being changed.
+  static bool ask_any_for_report() noexcept;
+
   // Whether stop was called.
   bool closed() const;
 

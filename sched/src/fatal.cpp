@@ -1,6 +1,13 @@
 #include <weft/sched/fatal.hpp>
 
+#include "current.hpp"
+#include "report_line.hpp"
+#include "worker.hpp"
+
+#include <weft/sched/fiber.hpp>
 #include <weft/sched/sys.hpp>
+
+#include <atomic>
 
 #include <cstdarg>
 #include <cstdio>
@@ -10,6 +17,14 @@
 #include <unistd.h>
 
 namespace weft::inline v0::sched {
+
+namespace {
+
+std::atomic<void (*)() noexcept> reporter{nullptr};
+
+}  // namespace
+
+void fatal_report_by(void (*report)() noexcept) noexcept { reporter.store(report, std::memory_order_release); }
 
 void fatal(const char* format, ...) noexcept {
   char line[512] = "weft: fatal: ";
@@ -21,6 +36,12 @@ void fatal(const char* format, ...) noexcept {
   if (wanted > 0) used = std::strlen(line);
   line[used++] = '\n';
   sys_call(::write, STDERR_FILENO, static_cast<const void*>(line), used);
+  if (const worker* const w = current_worker(); w != nullptr && w->running() != nullptr) {
+    char name[fiber_name::capacity];
+    w->running()->name.copy_to(name);
+    report_line() << "weft: in fiber " << id_of(*w->running()) << " '" << name << "'";
+  }
+  if (auto* const report = reporter.exchange(nullptr, std::memory_order_acquire)) report();
   std::abort();
 }
 

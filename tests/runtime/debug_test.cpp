@@ -1,9 +1,11 @@
 // Dumps, reports and figures.
 #include "runtime_fixture.hpp"
+#include "tcp_pair.hpp"
 
 #include <weft/debug/dump.hpp>
 #include <weft/debug/stats.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <csignal>
@@ -91,6 +93,27 @@ TEST(Dump, SaysWhatEachFiberWaitsFor) {
     listener.close();
     sleeps.request_stop();
     joins.join();
+  });
+}
+
+// covers O13
+TEST(Dump, ManyAreDescribedOrCounted) {
+  const int n = testing_support::scaled(100'000);
+  on_fibers([n] {
+    weft::event over;
+    weft::task_group<> group;
+    for (int i = 0; i < n; ++i) group.spawn([&over] { over.wait(); });
+    const auto begun = std::chrono::steady_clock::now();
+    const std::string all = weft::debug::dump();
+    RecordProperty("seconds", std::to_string(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count()));
+    EXPECT_NE(all.find("\n" + std::to_string(n + 1) + " fibers\n"), std::string::npos) << all.substr(all.size() - 200);
+    weft::debug::dump_options some;
+    some.limit = 10;
+    const std::string few = weft::debug::dump(some);
+    EXPECT_NE(few.find("\nand " + std::to_string(n + 1 - 10) + " others\n"), std::string::npos) << few;
+    EXPECT_LT(few.size(), all.size());
+    over.set();
+    group.join();
   });
 }
 
@@ -215,6 +238,43 @@ TEST(Hog, WhoLetsOthersGoFirstIsNone) {
   EXPECT_LE(reports, 2);
 }
 
+// covers O8, J136
+TEST(Hog, OthersAreServedMeanwhile) {
+  if (testing_support::default_workers() < 2) GTEST_SKIP() << "the hog has the only worker";
+  weft::runtime_options options;
+  options.hog_threshold = 1h;
+  on_fibers(
+      [] {
+        std::atomic<bool> over{false};
+        auto hog = weft::spawn([&] { compute_for_long(over); });
+        weft::net::tcp_listener l = weft::net::listen_tcp("127.0.0.1:0");
+        weft::net::tcp_conn client = weft::net::dial_tcp(l.local_endpoint().to_string());
+        weft::net::tcp_conn server = l.accept();
+        auto echo = weft::spawn([&] {
+          std::array<char, 8> buffer;
+          while (const std::size_t n = server.read_some(buffer)) server.write(weft::const_buffer(buffer.data(), n));
+        });
+        // A round of a timer and of a socket each. The half that was served best tells what the hog does; the other half
+        // may be the machine's.
+        std::vector<std::chrono::steady_clock::duration> rounds;
+        for (int i = 0; i < 41; ++i) {
+          const auto begun = std::chrono::steady_clock::now();
+          weft::this_fiber::sleep_for(1ms);
+          client.write("x");
+          std::array<char, 8> buffer;
+          EXPECT_EQ(client.read_some(buffer), 1u);
+          rounds.push_back(std::chrono::steady_clock::now() - begun);
+        }
+        std::sort(rounds.begin(), rounds.end());
+        EXPECT_LT(rounds[rounds.size() / 2], 1ms + 2 * 10ms);
+        over = true;
+        client.close();
+        echo.join();
+        hog.join();
+      },
+      options);
+}
+
 // covers O9
 TEST(Checkpoint, LetsOthersGoFirst) {
   on_fibers(
@@ -314,6 +374,7 @@ TEST(Stats, CountByProcessorAndReason) {
   const std::string text = weft::debug::prometheus_text(stats, "job=\"test\"");
   EXPECT_NE(text.find("\nweft_fibers_started_total{job=\"test\"} 1001\n"), std::string::npos) << text;
   EXPECT_NE(text.find("weft_parks_total{job=\"test\",processor=\"0\",reason=\""), std::string::npos) << text;
+  EXPECT_NE(text.find("weft_run_wait_seconds_sum{job=\"test\",processor=\"0\"} "), std::string::npos) << text;
   EXPECT_NE(text.find("weft_run_wait_seconds_bucket{job=\"test\",processor=\"0\",le=\"+Inf\"} "), std::string::npos);
 }
 

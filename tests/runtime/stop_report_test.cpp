@@ -67,4 +67,20 @@ TEST(StopReport, NamesWhoIsLeft) {
   stopper.join();
 }
 
+// covers K149
+TEST(StopReportDeathTest, MainHasReturnedAndOthersAreStuck) {
+  if (testing_support::thread_sanitized) GTEST_SKIP() << "ThreadSanitizer has a thread of which nothing is known";
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(weft::run([] {
+                weft::go(weft::spawn_options("stuck"), [] {
+                  const weft::shield deaf;
+                  weft::event never;
+                  never.wait();
+                });
+                weft::this_fiber::yield();
+              }),
+              ::testing::ExitedWithCode(weft::deadlock_exit_status),
+              "still waits for fibers:.*'stuck'.*deadlock: main has returned, and 1 fibers wait.*'stuck' \\[");
+}
+
 }  // namespace

@@ -68,6 +68,9 @@ struct runtime_options {
   // Fibers that are older than this when main of run() has returned are reported on standard error: what nobody waits for
   // may have been forgotten. 0: none is.
   std::chrono::nanoseconds leak_threshold{0};
+  // How deep the stacks of fibers become is measured, for debug::stack_marks (debug/stacks.hpp). Each end of a fiber then
+  // costs a look through its stack.
+  bool measure_stacks = false;
   // Called on a fiber whose exception nobody will take; it may block. What it throws terminates the process.
   // Empty: the fiber is named on standard error, and the process terminates.
   std::function<void(const unhandled_exception&)> on_unhandled;
@@ -89,6 +92,7 @@ struct processor_stats {
   // How long fibers were runnable before they ran, of a sample of one in 64: counts of those below 1 us, 2 us, 4 us and so on,
   // and not below the one before.
   std::vector<std::uint64_t> run_waits;
+  std::chrono::nanoseconds run_wait_sum{0};  // of all these
 };
 
 struct runtime_stats {

@@ -7,6 +7,7 @@
 #include <weft/sched/sys.hpp>
 
 #include <cerrno>
+#include <cstdint>
 #include <exception>
 
 #include <unistd.h>
@@ -24,7 +25,12 @@ struct dumping {
     now = sched::now();
     sched::inspect_options how;
     how.frames = options.frames;
+    how.limit = options.limit;
+    const std::size_t before = count;
     sched::inspect(s, how, &dumping::visit, this);
+    if (const std::uint64_t live = sched::stats_of(s).live; count - before == options.limit && live > options.limit) {
+      others += live - options.limit;
+    }
     if (failure) std::rethrow_exception(failure);
   }
 
@@ -51,6 +57,7 @@ struct dumping {
   sched::scheduler* of = nullptr;
   sched::nanotime now = 0;
   std::size_t count = 0;
+  std::uint64_t others = 0;
   std::exception_ptr failure;
 };
 
@@ -62,9 +69,10 @@ std::string dump(const dump_options& options) {
   if (options.format == dump_format::json) text += "{\"fibers\": [\n";
   weft::detail::runtime_state::for_each([&d](sched::scheduler& s) { d.add(s); });
   if (options.format == dump_format::json) {
-    text += "\n]}\n";
+    text += "\n], \"others\": " + std::to_string(d.others) + "}\n";
   } else {
-    text += std::to_string(d.count) + " fibers\n";
+    if (d.others != 0) text += "and " + std::to_string(d.others) + " others\n";
+    text += std::to_string(d.count + d.others) + " fibers\n";
   }
   return text;
 }

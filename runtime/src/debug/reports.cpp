@@ -9,12 +9,14 @@
 #include <weft/runtime.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <string>
 #include <vector>
 
+#include <time.h>
 #include <unistd.h>
 
 namespace weft::inline v0::debug {
@@ -117,7 +119,20 @@ void report_standstill(void* context) noexcept {
   std::_Exit(deadlock_exit_status);
 }
 
-void write_asked_dump(void*) noexcept { write_dump(STDERR_FILENO); }
+// Of the last words of a process. The dump is written by a monitor, since the caller may be anywhere, with any lock: it only
+// waits for it, and not for ever.
+constexpr std::size_t fibers_of_last_words = 100;
+constexpr sched::nanotime patience_of_last_words = 5'000'000'000;
+std::atomic<bool> last_words{false};
+std::atomic<bool> last_words_written{false};
+
+void write_asked_dump(void*) noexcept {
+  if (!last_words.load(std::memory_order_acquire)) return write_dump(STDERR_FILENO);
+  dump_options some;
+  some.limit = fibers_of_last_words;
+  write_dump(STDERR_FILENO, some);
+  last_words_written.store(true, std::memory_order_release);
+}
 
 }  // namespace
 
@@ -132,8 +147,19 @@ processor_stats processor_figures(const sched::processor_stats& p) {
   for (std::size_t i = 0; i < p.parks.size(); ++i) {
     if (p.parks[i] != 0) to.parked.push_back({wait_kind(static_cast<sched::wait_reason>(i)), p.parks[i]});
   }
+  to.run_wait_sum = std::chrono::nanoseconds(p.run_wait_nanoseconds);
   to.run_waits.assign(p.run_waits.begin(), p.run_waits.end());
   return to;
+}
+
+void write_last_dump() noexcept {
+  if (last_words.exchange(true, std::memory_order_acq_rel)) return;
+  if (!weft::detail::runtime_state::ask_any_for_report()) return;
+  for (const sched::nanotime until = sched::after(patience_of_last_words); sched::now() < until;) {
+    if (last_words_written.load(std::memory_order_acquire)) return;
+    constexpr timespec moment{0, 1'000'000};
+    ::nanosleep(&moment, nullptr);
+  }
 }
 
 sched::scheduler_reports reports_of(weft::detail::runtime_state& r) noexcept {

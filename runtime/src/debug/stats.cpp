@@ -110,6 +110,7 @@ std::string prometheus_text(const runtime_stats& stats, std::string_view labels)
       if (k + 1 < waits.size()) std::snprintf(bound, sizeof bound, "%.6f", static_cast<double>(std::uint64_t{1} << k) * 1e-6);
       out.sample(static_cast<double>(sum), of_processor(i) + ",le=\"" + bound + "\"", "_bucket");
     }
+    out.sample(std::chrono::duration<double>(stats.processors[i].run_wait_sum).count(), of_processor(i), "_sum");
     out.sample(static_cast<double>(sum), of_processor(i), "_count");
   }
   return out.take();
