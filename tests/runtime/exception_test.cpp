@@ -140,10 +140,12 @@ using suspension = std::function<void()>;
 template <class Body>
 void under_each(Body body) {
   const auto many = [&](const char* name, int fibers, const suspension& stop) {
-    SCOPED_TRACE(name);
+    const bool failed = ::testing::Test::HasFailure();
     std::vector<weft::fiber<void>> all;
     for (int i = 0; i < fibers; ++i) all.push_back(weft::spawn([&body, &stop, i] { body(i, stop); }));
     for (auto& f : all) f.join();
+    // No SCOPED_TRACE: it is the thread's.
+    if (!failed && ::testing::Test::HasFailure()) ADD_FAILURE() << "that was with a fiber that " << name;
   };
   on_fibers(
       [&] {
