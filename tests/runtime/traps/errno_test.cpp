@@ -73,13 +73,13 @@ TEST(Trap, WithTheHeaderErrnoAndThreadIdsAreRightAtEveryLevel) {
 TEST(Trap, WithoutItAnotherThreadsAreFound) {
   int plain = 0;
   std::vector<std::string> caught;
-  run_probes([](const variant& v, const probe& p) { return p.promised == (v.guarded ? promise::none : p.promised); },
+  run_probes([](const variant& v, const probe& p) { return !v.guarded && p.promised != promise::always; },
              [&](const variant& v, const probe& p, whose found) {
-               if (p.promised == promise::always) return;
                ++plain;
                EXPECT_NE(found, whose::nobodys) << v.name << ": " << p.name;
                if (found == whose::another_threads) {
-                 EXPECT_TRUE(v.optimised) << v.name << ": " << p.name;
+                 // Of variables clang keeps the address in any case.
+                 EXPECT_TRUE(v.optimised || p.promised == promise::none) << v.name << ": " << p.name;
                  caught.push_back(v.name + ": " + p.name);
                }
              });
