@@ -111,6 +111,7 @@ TEST_P(Exceptions, SuspendInADestructorWhileUnwinding) {
   });
 }
 
+// covers O24
 TEST_P(Exceptions, APointerToOneOutlivesItsFiber) {
   std::exception_ptr kept;
   {
