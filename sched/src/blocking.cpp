@@ -92,9 +92,10 @@ void lend(worker* w) noexcept {
 blocking_region::blocking_region() noexcept : entered_(false) {
   worker* w = current_worker();
   if (w == nullptr || w->p == nullptr) return;
+  fiber* f = w->running();
+  if (f->checks != 0) [[unlikely]] check_departure(*f, fiber_phase::blocking);  // wait_turn may park, or not
   wait_turn(w);
   w = current_worker();
-  fiber* f = w->running();
   f->since.store(w->home->clock.load(std::memory_order_relaxed) & ~exact_time, std::memory_order_relaxed);
   f->phase.store(fiber_phase::blocking, std::memory_order_relaxed);
   lend(w);
@@ -105,6 +106,7 @@ blocking_region::~blocking_region() {
   if (!entered_) return;
   worker* w = current_worker();
   scheduler& s = *w->home;
+  if (w->running()->checks != 0) [[unlikely]] check_departure(*w->running(), fiber_phase::blocking);
   take_back(w);
   end_turn(s);
 }

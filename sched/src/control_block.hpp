@@ -43,8 +43,9 @@ enum class fiber_phase : std::uint8_t {
 
 // What is looked at on each departure, beside the departure itself.
 enum departure_check : std::uint8_t {
-  canary_check = 1,  // the word at stack_bottom
-  depth_check = 2,   // of the last departure: how deep the stack was
+  canary_check = 1,      // the word at stack_bottom
+  held_locks_check = 2,  // none of the thread's, with weft::lock_check
+  depth_check = 4,       // of the last departure: how deep the stack was
 };
 
 // The look at a suspended fiber, which cannot be resumed meanwhile

@@ -1,6 +1,7 @@
 // Leaving one context for the next: the only callers of switch_context.
 
 #include "current.hpp"
+#include "held_locks.hpp"
 #include "processor.hpp"
 #include "scheduler.hpp"
 #include "worker.hpp"
@@ -23,10 +24,6 @@ void check_canary(const fiber& f) noexcept {
         static_cast<unsigned long long>(id_of(f)), name);
 }
 
-[[gnu::noinline]] void check_departure(const fiber& f) noexcept {
-  if ((f.checks & canary_check) != 0) check_canary(f);
-}
-
 bool begin_to_run(processor* p, fiber& f) noexcept {
   const nanotime ready = f.since.load(std::memory_order_relaxed);
   if ((ready & exact_time) != 0) [[unlikely]] p->count_run_wait(ready);
@@ -41,6 +38,11 @@ fiber* next_to_run(processor* p) noexcept {
 }
 
 }  // namespace
+
+[[gnu::noinline]] void check_departure(const fiber& f, fiber_phase to) noexcept {
+  if ((f.checks & canary_check) != 0) check_canary(f);
+  if ((f.checks & held_locks_check) != 0) check_held_locks(f, to, __builtin_return_address(0));
+}
 
 bool leave_to_look(fiber& f) noexcept {
   for (;;) {
@@ -109,7 +111,7 @@ fiber* processor::own_fiber() noexcept {
 
 WEFT_REAL_STACK void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word,
                             fiber_phase as) noexcept {
-  if (f->checks != 0) [[unlikely]] check_departure(*f);
+  if (f->checks != 0) [[unlikely]] check_departure(*f, as);
   departure_order order{w, f, f->stops.announced(), as, then, object, word};
   fiber* to = next_to_run(w->p);
   w->set_running(to);
@@ -118,7 +120,7 @@ WEFT_REAL_STACK void depart(worker* w, fiber* f, decltype(commit::run) then, voi
 }
 
 void depart_to_loop(worker* w, fiber* f, decltype(commit::run) then, void* object) noexcept {
-  if (f->checks != 0) [[unlikely]] check_departure(*f);
+  if (f->checks != 0) [[unlikely]] check_departure(*f, fiber_phase::runnable);
   departure_order order{w, f, false, fiber_phase::runnable, then, object, 0};
   w->set_running(nullptr);
   arrived(switch_context(f->ctx, w->own, w->exceptions, &order));

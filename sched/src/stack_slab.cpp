@@ -1,5 +1,7 @@
 #include "stack_slab.hpp"
 
+#include "held_locks.hpp"
+
 #include <weft/sched/sys.hpp>
 
 #include <new>
@@ -81,8 +83,9 @@ fiber* stack_slab::carve(guard_kind strongest) noexcept {
     auto* canary = reinterpret_cast<std::uint64_t*>(bottom);
     *canary = canary_value;
     f->canary = canary;
-    f->checks = canary_check;
+    f->checks |= canary_check;
   }
+  if (held_locks_known()) f->checks |= held_locks_check;
 #if defined(VALGRIND_STACK_REGISTER)
   [[maybe_unused]] auto id = VALGRIND_STACK_REGISTER(bottom, bottom + layout_.usable);
 #endif

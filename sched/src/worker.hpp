@@ -69,6 +69,10 @@ struct departure_order {
 // elsewhere, or be gone, once the commit has published it.
 void arrived(void* message) noexcept;
 
+// check_departure is for a fiber with `checks`, on its own stack, before it leaves its thread or may have to; `to` is what it
+// does from then on, `blocking` at both ends of a blocking region. Returns unless something is wrong.
+void check_departure(const fiber& f, fiber_phase to) noexcept;
+
 // depart leaves the calling fiber (w->current) for the next fiber of w's processor or, if there is none or a service is due,
 // for the loop; `then` runs after the departure. Returns when the fiber is resumed, maybe on another thread; never if it
 // departs as `none`.
