@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 
 // libstdc++'s demangler without malloc, which its verbose terminate handler was made for; exported since GCC 4.3. Gives its text
-// piece by piece; returns 0 if there is none.
+// piece by piece; returns a negative number if there is none.
 extern "C" [[gnu::weak]] int __gcclibcxx_demangle_callback(const char* mangled,
                                                            void (*take)(const char*, std::size_t, void*), void* argument);
 
@@ -37,7 +37,7 @@ void take(const char* piece, std::size_t size, void* argument) noexcept {
 
 void demangle(detour& d) noexcept {
   auto& t = static_cast<task&>(d);
-  t.done = ::__gcclibcxx_demangle_callback(t.name, take, &t) != 0;
+  t.done = ::__gcclibcxx_demangle_callback(t.name, take, &t) == 0;
 }
 
 bool is_mangled(const char* name) noexcept {
