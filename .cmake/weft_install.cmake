@@ -9,12 +9,17 @@ install(TARGETS weft EXPORT weft_targets
   FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT weft_targets FILE weft-targets.cmake NAMESPACE weft:: DESTINATION ${WEFT_CMAKE_DIR})
 
-if(TARGET weft_resolver)
-  install(TARGETS weft_resolver EXPORT weft_resolver_targets
-    ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
-    LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-  install(EXPORT weft_resolver_targets FILE weft-resolver-targets.cmake NAMESPACE weft:: DESTINATION ${WEFT_CMAKE_DIR})
-endif()
+set(add_ons)
+foreach(add_on IN ITEMS lock_check resolver)
+  if(TARGET weft_${add_on})
+    list(APPEND add_ons ${add_on})
+    install(TARGETS weft_${add_on} EXPORT weft_${add_on}_targets
+      ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+      LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+    install(EXPORT weft_${add_on}_targets FILE weft-${add_on}-targets.cmake NAMESPACE weft::
+      DESTINATION ${WEFT_CMAKE_DIR})
+  endif()
+endforeach()
 
 get_target_property(WEFT_TYPE weft TYPE)
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/weft-config.cmake.in
@@ -34,9 +39,9 @@ cmake_path(ABSOLUTE_PATH CMAKE_INSTALL_LIBDIR BASE_DIRECTORY "\${prefix}" OUTPUT
 cmake_path(ABSOLUTE_PATH CMAKE_INSTALL_INCLUDEDIR BASE_DIRECTORY "\${prefix}" OUTPUT_VARIABLE WEFT_PC_INCLUDEDIR)
 set(WEFT_PC_AT "@")
 set(packages weft)
-if(TARGET weft_resolver)
-  list(APPEND packages weft-resolver)
-endif()
+foreach(add_on IN LISTS add_ons)
+  list(APPEND packages weft-${add_on})
+endforeach()
 foreach(package IN LISTS packages)
   set(pc ${PROJECT_BINARY_DIR}/${package}.pc)
   configure_file(${CMAKE_CURRENT_LIST_DIR}/${package}.pc.in ${pc}.configured @ONLY)
