@@ -114,32 +114,32 @@ int next_function<Arguments...>::operator()(Arguments... arguments) noexcept {
   return f(arguments...);
 }
 
-// taken calls `take`, and notes that the caller holds the lock if it succeeds. `pc` is where the caller's caller goes on.
-template <class Take>
-int taken(const volatile void* lock, lock_kind kind, const void* pc, const Take& take) noexcept {
+// taken calls `next`, and notes that the caller holds the lock if that succeeds. `pc` is where the caller's caller goes on.
+template <class Next, class Lock, class... More>
+int taken(lock_kind kind, const void* pc, Next& next, Lock* lock, More... more) noexcept {
   per_thread& t = self();
-  bool note = false;
+  bool by_fiber = false;
   held_lock l;
   if (!t.busy) {
     t.busy = true;
-    note = current_fiber() != nullptr;
-    if (note) {
-      l.address = const_cast<const void*>(lock);
+    by_fiber = current_fiber() != nullptr;
+    if (by_fiber) {
+      l.address = const_cast<const void*>(static_cast<const volatile void*>(lock));
       l.kind = kind;
       if (!t.locks.has(l.address)) l.frame_count = static_cast<std::uint32_t>(frames_from(pc, l.frames));
     }
     t.busy = false;
   }
-  const int error = take();
-  if (note && (error == 0 || error == EOWNERDEAD)) t.locks.add(l);
+  const int error = next(lock, more...);
+  if (by_fiber && (error == 0 || error == EOWNERDEAD)) t.locks.add(l);
   return error;
 }
 
-template <class Give>
-int given(const volatile void* lock, const Give& give) noexcept {
-  const int error = give();
+template <class Next, class Lock>
+int given(Next& next, Lock* lock) noexcept {
+  const int error = next(lock);
   per_thread& t = self();
-  if (error == 0 && !t.locks.empty()) t.locks.remove(const_cast<const void*>(lock));
+  if (error == 0) t.locks.remove(const_cast<const void*>(static_cast<const volatile void*>(lock)));
   return error;
 }
 
@@ -155,67 +155,63 @@ int given(const volatile void* lock, const Give& give) noexcept {
 
 namespace sched = weft::sched;
 
+// Those that take are not inlined, though a whole program is optimised: the frames begin with their caller.
 extern "C" {
 
-WEFT_API int pthread_mutex_lock(pthread_mutex_t* m) noexcept {
-  return sched::taken(m, sched::lock_kind::mutex, __builtin_return_address(0), [&] { return sched::mutex_lock(m); });
+[[gnu::noinline]] WEFT_API int pthread_mutex_lock(pthread_mutex_t* m) noexcept {
+  return sched::taken(sched::lock_kind::mutex, __builtin_return_address(0), sched::mutex_lock, m);
 }
-WEFT_API int pthread_mutex_trylock(pthread_mutex_t* m) noexcept {
-  return sched::taken(m, sched::lock_kind::mutex, __builtin_return_address(0), [&] { return sched::mutex_trylock(m); });
+[[gnu::noinline]] WEFT_API int pthread_mutex_trylock(pthread_mutex_t* m) noexcept {
+  return sched::taken(sched::lock_kind::mutex, __builtin_return_address(0), sched::mutex_trylock, m);
 }
-WEFT_API int pthread_mutex_timedlock(pthread_mutex_t* m, const timespec* until) noexcept {
-  return sched::taken(m, sched::lock_kind::mutex, __builtin_return_address(0),
-                      [&] { return sched::mutex_timedlock(m, until); });
+[[gnu::noinline]] WEFT_API int pthread_mutex_timedlock(pthread_mutex_t* m, const timespec* until) noexcept {
+  return sched::taken(sched::lock_kind::mutex, __builtin_return_address(0), sched::mutex_timedlock, m, until);
 }
-WEFT_API int pthread_mutex_clocklock(pthread_mutex_t* m, clockid_t clock, const timespec* until) noexcept {
-  return sched::taken(m, sched::lock_kind::mutex, __builtin_return_address(0),
-                      [&] { return sched::mutex_clocklock(m, clock, until); });
+[[gnu::noinline]] WEFT_API int pthread_mutex_clocklock(pthread_mutex_t* m, clockid_t clock,
+                                                       const timespec* until) noexcept {
+  return sched::taken(sched::lock_kind::mutex, __builtin_return_address(0), sched::mutex_clocklock, m, clock, until);
 }
 WEFT_API int pthread_mutex_unlock(pthread_mutex_t* m) noexcept {
-  return sched::given(m, [&] { return sched::mutex_unlock(m); });
+  return sched::given(sched::mutex_unlock, m);
 }
 
-WEFT_API int pthread_rwlock_rdlock(pthread_rwlock_t* l) noexcept {
-  return sched::taken(l, sched::lock_kind::read_lock, __builtin_return_address(0), [&] { return sched::rwlock_rdlock(l); });
+[[gnu::noinline]] WEFT_API int pthread_rwlock_rdlock(pthread_rwlock_t* l) noexcept {
+  return sched::taken(sched::lock_kind::read_lock, __builtin_return_address(0), sched::rwlock_rdlock, l);
 }
-WEFT_API int pthread_rwlock_tryrdlock(pthread_rwlock_t* l) noexcept {
-  return sched::taken(l, sched::lock_kind::read_lock, __builtin_return_address(0),
-                      [&] { return sched::rwlock_tryrdlock(l); });
+[[gnu::noinline]] WEFT_API int pthread_rwlock_tryrdlock(pthread_rwlock_t* l) noexcept {
+  return sched::taken(sched::lock_kind::read_lock, __builtin_return_address(0), sched::rwlock_tryrdlock, l);
 }
-WEFT_API int pthread_rwlock_timedrdlock(pthread_rwlock_t* l, const timespec* until) noexcept {
-  return sched::taken(l, sched::lock_kind::read_lock, __builtin_return_address(0),
-                      [&] { return sched::rwlock_timedrdlock(l, until); });
+[[gnu::noinline]] WEFT_API int pthread_rwlock_timedrdlock(pthread_rwlock_t* l, const timespec* until) noexcept {
+  return sched::taken(sched::lock_kind::read_lock, __builtin_return_address(0), sched::rwlock_timedrdlock, l, until);
 }
-WEFT_API int pthread_rwlock_clockrdlock(pthread_rwlock_t* l, clockid_t clock, const timespec* until) noexcept {
-  return sched::taken(l, sched::lock_kind::read_lock, __builtin_return_address(0),
-                      [&] { return sched::rwlock_clockrdlock(l, clock, until); });
+[[gnu::noinline]] WEFT_API int pthread_rwlock_clockrdlock(pthread_rwlock_t* l, clockid_t clock,
+                                                          const timespec* until) noexcept {
+  return sched::taken(sched::lock_kind::read_lock, __builtin_return_address(0), sched::rwlock_clockrdlock, l, clock, until);
 }
-WEFT_API int pthread_rwlock_wrlock(pthread_rwlock_t* l) noexcept {
-  return sched::taken(l, sched::lock_kind::write_lock, __builtin_return_address(0), [&] { return sched::rwlock_wrlock(l); });
+[[gnu::noinline]] WEFT_API int pthread_rwlock_wrlock(pthread_rwlock_t* l) noexcept {
+  return sched::taken(sched::lock_kind::write_lock, __builtin_return_address(0), sched::rwlock_wrlock, l);
 }
-WEFT_API int pthread_rwlock_trywrlock(pthread_rwlock_t* l) noexcept {
-  return sched::taken(l, sched::lock_kind::write_lock, __builtin_return_address(0),
-                      [&] { return sched::rwlock_trywrlock(l); });
+[[gnu::noinline]] WEFT_API int pthread_rwlock_trywrlock(pthread_rwlock_t* l) noexcept {
+  return sched::taken(sched::lock_kind::write_lock, __builtin_return_address(0), sched::rwlock_trywrlock, l);
 }
-WEFT_API int pthread_rwlock_timedwrlock(pthread_rwlock_t* l, const timespec* until) noexcept {
-  return sched::taken(l, sched::lock_kind::write_lock, __builtin_return_address(0),
-                      [&] { return sched::rwlock_timedwrlock(l, until); });
+[[gnu::noinline]] WEFT_API int pthread_rwlock_timedwrlock(pthread_rwlock_t* l, const timespec* until) noexcept {
+  return sched::taken(sched::lock_kind::write_lock, __builtin_return_address(0), sched::rwlock_timedwrlock, l, until);
 }
-WEFT_API int pthread_rwlock_clockwrlock(pthread_rwlock_t* l, clockid_t clock, const timespec* until) noexcept {
-  return sched::taken(l, sched::lock_kind::write_lock, __builtin_return_address(0),
-                      [&] { return sched::rwlock_clockwrlock(l, clock, until); });
+[[gnu::noinline]] WEFT_API int pthread_rwlock_clockwrlock(pthread_rwlock_t* l, clockid_t clock,
+                                                          const timespec* until) noexcept {
+  return sched::taken(sched::lock_kind::write_lock, __builtin_return_address(0), sched::rwlock_clockwrlock, l, clock, until);
 }
 WEFT_API int pthread_rwlock_unlock(pthread_rwlock_t* l) noexcept {
-  return sched::given(l, [&] { return sched::rwlock_unlock(l); });
+  return sched::given(sched::rwlock_unlock, l);
 }
 
-WEFT_API int pthread_spin_lock(pthread_spinlock_t* l) noexcept {
-  return sched::taken(l, sched::lock_kind::spin_lock, __builtin_return_address(0), [&] { return sched::spin_lock_(l); });
+[[gnu::noinline]] WEFT_API int pthread_spin_lock(pthread_spinlock_t* l) noexcept {
+  return sched::taken(sched::lock_kind::spin_lock, __builtin_return_address(0), sched::spin_lock_, l);
 }
-WEFT_API int pthread_spin_trylock(pthread_spinlock_t* l) noexcept {
-  return sched::taken(l, sched::lock_kind::spin_lock, __builtin_return_address(0), [&] { return sched::spin_trylock(l); });
+[[gnu::noinline]] WEFT_API int pthread_spin_trylock(pthread_spinlock_t* l) noexcept {
+  return sched::taken(sched::lock_kind::spin_lock, __builtin_return_address(0), sched::spin_trylock, l);
 }
 WEFT_API int pthread_spin_unlock(pthread_spinlock_t* l) noexcept {
-  return sched::given(l, [&] { return sched::spin_unlock(l); });
+  return sched::given(sched::spin_unlock, l);
 }
 }

@@ -63,7 +63,8 @@ std::string report(const std::string& lock, const std::string& does) {
   return "weft: fiber [0-9]+ 'holder' has taken the " + lock + " 0x[0-9a-f]+, and holds it 1 time; taken at\n"
          ".* #[0-9]+ [^\n]*takes_it[^\n]*\n.*"
          "weft: and " + does + " at\n.* #[0-9]+ [^\n]*waits_there.*"
-         "weft: fatal: fiber [0-9]+ 'holder' " + does + " while it holds the " + lock + " 0x[0-9a-f]+, which belongs to the thread";
+         "weft: fatal: fiber [0-9]+ 'holder' " + does + " while it holds the " + lock +
+         " 0x[0-9a-f]+, which belongs to the thread";
 }
 
 class LockCheckDeathTest : public ::testing::Test {
