@@ -277,6 +277,7 @@ runtime_stats runtime_state::stats() const {
   to.stacks = from.stacks;
   to.stack_bytes = destroyed_ ? 0 : from.stack_bytes;
   to.free_stacks = destroyed_ ? 0 : from.free_stacks;
+  to.warm_stacks = destroyed_ ? 0 : from.warm_stacks;
   for (unsigned i = 0; i < from.processors; ++i) {
     to.processors.push_back(
         debug::processor_figures(destroyed_ ? last_processors_[i] : sched::stats_of(*scheduler(), i)));

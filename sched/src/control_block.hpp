@@ -22,6 +22,7 @@
 namespace weft::inline v0::sched {
 
 class stack_pool;
+class stack_slab;
 struct worker;
 
 // Of a fiber's handle: whether somebody holds it and who destroys what the body still keeps.
@@ -101,7 +102,8 @@ class fiber_name {
 };
 
 // fiber sits at the top of its own stack, at the same address for every fiber that uses that stack: the memory is
-// type-stable for the life of the scheduler, so a stale holder of its address may read it and compare and swap in it.
+// type-stable as long as anybody may hold its address (stack_trim.hpp), so a stale holder may read it and compare and swap
+// in it.
 // Lifetime: one reference of its own while it runs and one of its handle; the last to go returns the stack.
 class alignas(64) fiber {
  public:
@@ -122,6 +124,7 @@ class alignas(64) fiber {
   // Constant for a stack.
   scheduler* home = nullptr;
   stack_pool* pool = nullptr;
+  stack_slab* slab = nullptr;
   std::byte* stack_bottom = nullptr;
   const std::uint64_t* canary = nullptr;       // at stack_bottom where no guard could be had, else null
   std::atomic<std::uint64_t>* slot = nullptr;  // in use (bit 0) and generation, outside of the stack

@@ -105,7 +105,7 @@ fiber* processor::own_fiber() noexcept {
     if (f == nullptr) return nullptr;
   }
   --budget;
-  bump(dispatches);
+  bump(dispatches, std::memory_order_release);  // O1 of stack_trim
   return f;
 }
 

@@ -40,7 +40,7 @@ void poll_at_once(worker* w) noexcept {
 
 // counted counts f as given to p's worker; what comes out of next_fiber is counted there.
 fiber* counted(processor* p, fiber* f) noexcept {
-  bump(p->dispatches);
+  bump(p->dispatches, std::memory_order_release);  // O1 of stack_trim
   return f;
 }
 

@@ -120,12 +120,14 @@ described_fiber::described_fiber(const fiber& f) noexcept {
 
 void inspect(scheduler& s, const inspect_options& options, void (*visit)(void*, const fiber_view&), void* context) noexcept {
   const std::lock_guard one(s.inspection);
+  const registry_readers::reading now(s.readers);  // until the last look has ended
   look these(s, options, visit, context);
   s.for_each_fiber([&](fiber& f) { these.add(f); });
 }
 
 std::uint64_t fiber_at(scheduler& s, const void* address, char (&name)[32]) noexcept {
   std::uint64_t id = 0;
+  const registry_readers::reading now(s.readers);
   if (const fiber* const f = s.fiber_on(static_cast<const std::byte*>(address))) {
     id = f->id.load(std::memory_order_relaxed);
     f->name.copy_to(name);

@@ -2,6 +2,7 @@
 
 #include "futex.hpp"
 #include "scheduler.hpp"
+#include "stack_trim.hpp"
 #include "view.hpp"
 
 #include <memory>
@@ -13,8 +14,6 @@ namespace {
 
 constexpr nanotime tick = 10'000'000;             // 10 ms: the longest that ready I/O waits for busy workers
 constexpr nanotime idle_spell = 1'000'000'000;    // after so long without work it sleeps
-constexpr std::size_t warm_stacks = 1024;         // free stacks that keep their pages; a guess
-constexpr std::size_t trim_batch = 64;            // stacks a tick
 
 std::uint64_t total(const scheduler& s, std::atomic<std::uint64_t> processor::*counter) noexcept {
   std::uint64_t n = 0;
@@ -65,6 +64,7 @@ void scheduler::monitor_main() noexcept {
   auto ready = std::make_unique<ready_list>();
   std::uint64_t seen = total(*this, &processor::dispatches);
   std::uint64_t polls_seen = 0;
+  stack_trim trim(*this);
   nanotime last_work = now();
   while (!ending.load(std::memory_order_acquire)) {
     futex_wait(monitor_ends, 0, now() + tick);
@@ -87,13 +87,10 @@ void scheduler::monitor_main() noexcept {
     }
     if (options.reports.hog != nullptr) report_hogs(at);
     if (report_asked.exchange(false, std::memory_order_acquire)) options.reports.asked(options.reports.context);
-    bool trimming = false;
-    for (stack_pool* pool = pools_.load(std::memory_order_acquire); pool != nullptr; pool = pool->next) {
-      trimming |= pool->trim(warm_stacks, trim_batch);
-    }
 
     const std::uint64_t dispatched = total(*this, &processor::dispatches);
-    if (dispatched != seen || idle.idle() != processors.size() || trimming) {
+    const bool quiet = dispatched == seen && idle.idle() == processors.size();
+    if (trim.tick(at, quiet) || !quiet) {
       seen = dispatched;
       last_work = at;
       continue;

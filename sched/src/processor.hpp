@@ -73,6 +73,8 @@ struct alignas(128) processor {
   // How long a fiber of that was runnable before it ran: below 2^i microseconds, and not below 2^(i-1).
   std::array<std::atomic<std::uint64_t>, run_wait_buckets> run_waits{};
 
+  std::uint64_t dispatches_seen = 0;  // of the monitor (stack_trim)
+
   // next_fiber takes what this processor runs next from its own queue, or null. Null also when a service is due: the
   // caller goes to the worker's loop.
   fiber* next_fiber() noexcept;

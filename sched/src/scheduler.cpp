@@ -272,6 +272,7 @@ scheduler_stats stats_of(const scheduler& s) noexcept {
     stats.stacks += f.stacks;
     stats.stack_bytes += f.bytes;
     stats.free_stacks += f.free;
+    stats.warm_stacks += f.warm;
   }
   for (const auto& p : s.processors) {
     stats.spawned += p->spawned.load(std::memory_order_relaxed);

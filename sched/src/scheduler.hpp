@@ -5,6 +5,7 @@
 #include "dice.hpp"
 #include "idle.hpp"
 #include "processor.hpp"
+#include "registry_readers.hpp"
 #include "stack_marks.hpp"
 #include "stack_pool.hpp"
 #include "timer_heap.hpp"
@@ -138,12 +139,15 @@ class scheduler {
 
   std::uint64_t live() const noexcept;
   template <class Visit>
-  void for_each_fiber(Visit&& visit) noexcept {
-    for (stack_pool* pool = pools_.load(std::memory_order_acquire); pool != nullptr; pool = pool->next) {
-      pool->for_each_in_use(visit);
-    }
+  void for_each_pool(Visit&& visit) noexcept {
+    for (stack_pool* pool = pools_.load(std::memory_order_acquire); pool != nullptr; pool = pool->next) visit(*pool);
   }
-  // fiber_on returns the fiber in use whose stack the address lies on, if there is one.
+  template <class Visit>
+  void for_each_fiber(Visit&& visit) noexcept {
+    const registry_readers::reading now(readers);
+    for_each_pool([&](stack_pool& pool) { pool.for_each_in_use(visit); });
+  }
+  // fiber_on returns the fiber in use whose stack the address lies on, if there is one. REQUIRES: the caller is reading.
   fiber* fiber_on(const std::byte* address) noexcept {
     for (stack_pool* pool = pools_.load(std::memory_order_acquire); pool != nullptr; pool = pool->next) {
       if (fiber* const f = pool->fiber_on(address)) return f;
@@ -163,6 +167,9 @@ class scheduler {
   alarm_pool alarms;         // freed with the scheduler, after shut_down has emptied the heaps
   timer_heap shared_timers;  // of plain threads and blocking regions
   stack_pool* stacks = nullptr;  // of the default size
+
+  // Of whoever goes through the fibers.
+  registry_readers readers;
 
   // The visitors count
   // States     threads that are not running a fiber of ours, between making one runnable and being through with us

@@ -2,12 +2,10 @@
 
 #include "scheduler.hpp"
 
-#include <weft/sched/sys.hpp>
-
 #include <algorithm>
+#include <array>
 #include <mutex>
-
-#include <sys/mman.h>
+#include <utility>
 
 namespace weft::inline v0::sched {
 
@@ -21,8 +19,8 @@ stack_pool::stack_pool(scheduler& home, std::size_t stack_size, guard_kind stron
     : home_(home), layout_(stack_layout::for_size(stack_size)), strongest_(strongest) {}
 
 fiber* stack_pool::carve_locked() noexcept {
-  if (slabs_ != nullptr) {
-    if (fiber* f = slabs_->carve(strongest_)) return f;
+  for (; roomy_ != nullptr; unlist_locked(*roomy_)) {
+    if (fiber* f = roomy_->carve(strongest_)) return f;
   }
   // Where address space is short (ulimit -v), smaller slabs may still fit.
   std::unique_ptr<stack_slab> slab;
@@ -34,7 +32,23 @@ fiber* stack_pool::carve_locked() noexcept {
   slab->older = std::move(slabs_);
   slabs_ = std::move(slab);
   newest_.store(slabs_.get(), std::memory_order_release);  // pairs with for_each_in_use
+  list_locked(*slabs_);
   return slabs_->carve(strongest_);
+}
+
+void stack_pool::list_locked(stack_slab& slab) noexcept {
+  if (slab.listed) return;
+  slab.listed = true;
+  slab.next_roomy = roomy_;
+  roomy_ = &slab;
+}
+
+void stack_pool::unlist_locked(stack_slab& slab) noexcept {
+  if (!slab.listed) return;
+  slab.listed = false;
+  stack_slab** to = &roomy_;
+  while (*to != &slab) to = &(*to)->next_roomy;
+  *to = slab.next_roomy;
 }
 
 fiber* stack_pool::take(std::size_t wanted) noexcept {
@@ -46,12 +60,8 @@ fiber* stack_pool::take(std::size_t wanted) noexcept {
       f = warm_;
       warm_ = f->link;
       --warm_count_;
-    } else if (cold_ != nullptr) {
-      f = cold_;
-      cold_ = f->link;
-      --cold_count_;
     } else if (first == nullptr || i < 2) {
-      // Carving costs a page fault and a system call: a batch of stock is not worth it, what is needed now is.
+      // Carving costs a page fault and maybe a system call: a batch of stock is not worth it, what is needed now is.
       f = carve_locked();
       if (f == nullptr) break;
       f->pool = this;
@@ -63,6 +73,7 @@ fiber* stack_pool::take(std::size_t wanted) noexcept {
     f->link = first;
     first = f;
   }
+  fewest_warm_ = std::min(fewest_warm_, warm_count_);
   return first;
 }
 
@@ -73,47 +84,94 @@ void stack_pool::give(fiber* first, fiber* last, std::size_t count) noexcept {
   warm_count_ += count;
 }
 
-bool stack_pool::trim(std::size_t keep, std::size_t batch) noexcept {
-  fiber* taken = nullptr;
-  bool more = false;
-  {
-    std::lock_guard guard(lock_);
-    for (std::size_t i = 0; i < batch && warm_count_ > keep; ++i) {
-      fiber* f = warm_;
-      warm_ = f->link;
-      --warm_count_;
-      f->link = taken;
-      taken = f;
-    }
-    more = warm_count_ > keep;
-  }
-  if (taken == nullptr) return false;
-  fiber* last = nullptr;
-  std::size_t count = 0;
-  for (fiber* f = taken; f != nullptr; f = f->link) {
-    last = f;
-    ++count;
-    // The top page holds the control block, whose memory stays; a canary's page is rewritten below.
-    auto top_page = reinterpret_cast<std::uintptr_t>(f) / 4096 * 4096;
-    auto bottom = reinterpret_cast<std::uintptr_t>(f->stack_bottom);
-    sys_call(::madvise, static_cast<void*>(f->stack_bottom), top_page - bottom, MADV_DONTNEED);
-    if (f->canary != nullptr) *reinterpret_cast<std::uint64_t*>(f->stack_bottom) = canary_value;
-  }
+bool stack_pool::begin_span(std::size_t keep) noexcept {
   std::lock_guard guard(lock_);
-  last->link = cold_;
-  cold_ = taken;
-  cold_count_ += count;
-  return more;
+  surplus_ = fewest_warm_ > keep ? fewest_warm_ - keep : 0;
+  fewest_warm_ = warm_count_;
+  return surplus_ != 0 || warm_count_ > keep;
+}
+
+std::size_t stack_pool::set_aside(std::size_t most) noexcept {
+  std::lock_guard guard(lock_);
+  // Those that were used last; to find the others, memory would have to be touched that may be cold.
+  const std::size_t n = std::min({most, surplus_, warm_count_});
+  for (std::size_t i = 0; i < n; ++i) {
+    fiber* f = warm_;
+    warm_ = f->link;
+    f->link = aside_;
+    aside_ = f;
+  }
+  warm_count_ -= n;
+  fewest_warm_ -= std::min(fewest_warm_, n);
+  surplus_ -= n;
+  aside_count_ += n;
+  return surplus_;
+}
+
+std::size_t stack_pool::give_back() noexcept {
+  struct stripped {
+    stack_slab* slab;
+    const void* place;
+  };
+  std::array<stripped, 64> some;
+  std::size_t kept = 0;
+  fiber* left = aside_;
+  while (left != nullptr) {
+    std::size_t count = 0;
+    std::size_t seen = 0;
+    fiber* keep = nullptr;
+    for (; left != nullptr && count < some.size(); ++seen) {
+      fiber* f = std::exchange(left, left->link);
+      if (f->sleep.alarm.in_heap()) {  // stopped, but its memory is still in use
+        f->link = keep;
+        keep = f;
+        ++kept;
+        continue;
+      }
+      some[count++] = {f->slab, f};
+      stack_slab::strip(f);
+    }
+    stack_slab* bare = nullptr;
+    {
+      std::lock_guard guard(lock_);
+      aside_count_ -= seen;
+      while (keep != nullptr) {
+        fiber* f = std::exchange(keep, keep->link);
+        f->link = warm_;
+        warm_ = f;
+        ++warm_count_;
+      }
+      for (std::size_t i = 0; i < count; ++i) {
+        stack_slab& slab = *some[i].slab;
+        slab.put_back(some[i].place);
+        list_locked(slab);
+        if (!slab.bare()) continue;
+        unlist_locked(slab);
+        slab.next_roomy = bare;
+        bare = &slab;
+      }
+    }
+    while (bare != nullptr) {
+      stack_slab* slab = std::exchange(bare, bare->next_roomy);
+      if (!slab->scour()) continue;
+      std::lock_guard guard(lock_);
+      list_locked(*slab);
+    }
+  }
+  aside_ = nullptr;
+  return kept;
 }
 
 stack_pool::figures stack_pool::count() const noexcept {
   std::lock_guard guard(lock_);
   figures f;
+  f.warm = warm_count_ + aside_count_;
+  f.free = f.warm;
   for (const stack_slab* s = slabs_.get(); s != nullptr; s = s->older.get()) {
-    f.stacks += s->carved();
+    f.stacks += s->most_built();
     f.bytes += s->bytes();
+    f.free += s->most_built() - s->built();
   }
-  f.free = warm_count_ + cold_count_;
   return f;
 }
 

@@ -12,7 +12,8 @@
 namespace weft::inline v0::sched {
 
 // stack_pool hands out stacks, by their control blocks. Thread-safe. Processors keep a few of their own in front of it
-// (stack_cache). Warm stacks (used, pages still committed) go out first; the monitor trims them when there are many.
+// (stack_cache). Warm stacks (used, pages still committed) go out first; those that are not needed go back to their slabs, and
+// their memory to the system.
 class stack_pool {
  public:
   stack_pool(scheduler& home, std::size_t stack_size, guard_kind strongest) noexcept;
@@ -25,9 +26,16 @@ class stack_pool {
   // give takes back a chain of stacks linked by fiber::link.
   void give(fiber* first, fiber* last, std::size_t count) noexcept;
 
-  // trim returns to the system the pages of at most `batch` warm stacks beyond `keep`, but for the top page of each. True if
-  // there are more. Any thread; not for the fast path.
-  bool trim(std::size_t keep, std::size_t batch) noexcept;
+  // The way of surplus memory back to the system, in the hands of one caller (stack_trim). A span is the time between two calls
+  // of begin_span; of the warm stacks that nobody took during the last one, those beyond `keep` are surplus. False: neither is
+  // there any, nor can the next span have any if nobody gives one back.
+  bool begin_span(std::size_t keep) noexcept;
+  // set_aside takes at most `most` of the surplus out of use, and returns how many are left.
+  std::size_t set_aside(std::size_t most) noexcept;
+  bool any_aside() const noexcept { return aside_ != nullptr; }
+  // give_back returns their memory, but for those whose alarm is in a heap still: these become warm again. Returns how many.
+  // REQUIRES: nobody holds the address of one that was set aside.
+  std::size_t give_back() noexcept;
 
   template <class Visit>
   void for_each_in_use(Visit&& visit) noexcept {
@@ -45,9 +53,10 @@ class stack_pool {
   }
 
   struct figures {
-    std::size_t stacks = 0;  // carved
+    std::size_t stacks = 0;  // the most that there ever were
     std::size_t bytes = 0;   // of address space
     std::size_t free = 0;    // in the pool
+    std::size_t warm = 0;    // of these, with memory
   };
   figures count() const noexcept;
 
@@ -58,6 +67,8 @@ class stack_pool {
 
  private:
   fiber* carve_locked() noexcept;
+  void list_locked(stack_slab& slab) noexcept;
+  void unlist_locked(stack_slab& slab) noexcept;
 
   scheduler& home_;
   const stack_layout layout_;
@@ -67,11 +78,16 @@ class stack_pool {
   // Guarded by lock_; the slabs can be walked without.
   fiber* warm_ = nullptr;
   std::size_t warm_count_ = 0;
-  fiber* cold_ = nullptr;
-  std::size_t cold_count_ = 0;
+  std::size_t fewest_warm_ = 0;  // since the span began
+  std::size_t surplus_ = 0;
+  std::size_t aside_count_ = 0;
+  stack_slab* roomy_ = nullptr;  // slabs that may have a slot to carve
   std::size_t next_capacity_ = 16;
   std::unique_ptr<stack_slab> slabs_;
   std::atomic<stack_slab*> newest_{nullptr};
+
+  // Of whoever trims.
+  fiber* aside_ = nullptr;
 };
 
 // stack_cache is a processor's own stock, so that spawning and ending take no lock. Owned by whoever owns the processor.

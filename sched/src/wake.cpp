@@ -78,7 +78,7 @@ processor* scheduler::take_processor_locked() noexcept {
 }
 
 void scheduler::put_back_processor_locked(processor* p) noexcept {
-  p->state.store(processor_state::idle, std::memory_order_relaxed);
+  p->state.store(processor_state::idle, std::memory_order_release);  // O1 of stack_trim
   idle_processors_.push_back(p);
   idle.processor_released();
 }

@@ -100,30 +100,134 @@ TEST(StackPool, GivesOutWhatCameBackAndNothingTwice) {
       pool.give(out.back(), out.back(), 1);
       out.pop_back();
     }
-    if (random() % 16 == 0) pool.trim(random() % 20, random() % 40);
+    if (random() % 16 == 0) {
+      // Nobody holds the address of a free one here: they may go back at once.
+      pool.begin_span(random() % 20);
+      pool.set_aside(random() % 40);
+      if (random() % 2 == 0) pool.give_back();
+    }
   }
   EXPECT_LE(ever.size(), 240u);  // new ones are carved only when none is free
   for (sched::fiber* f : out) pool.give(f, f, 1);
 }
 
-TEST(StackPool, TrimReturnsPagesButKeepsControlBlocksAndGuards) {
+TEST(StackSlab, AStrippedSlotIsCarvedAnewWithItsGuard) {
+  for (const guard_kind kind : {guard_kind::marker, guard_kind::canary}) {
+    const auto layout = sched::stack_layout::for_size(64 * 1024);
+    auto slab = sched::stack_slab::map(layout, 4);
+    ASSERT_NE(slab, nullptr);
+    sched::fiber* const first = slab->carve(kind);
+    sched::fiber* const second = slab->carve(kind);
+    std::byte* const bottom = second->stack_bottom;
+    bottom[8192] = std::byte{77};
+    second->id.store(4711);
+    second->slot->store(6);  // free, in its third generation
+    const auto* const slot = second->slot;
+    sched::stack_slab::strip(second);
+    slab->put_back(second);
+    EXPECT_EQ(slab->built(), 1u);
+    EXPECT_FALSE(slab->bare());
+    EXPECT_EQ(bottom[8192], std::byte{0});
+    ASSERT_EQ(slab->carve(kind), second);  // rather than a virgin one
+    EXPECT_EQ(second->id.load(), 0u);
+    EXPECT_EQ(second->stack_bottom, bottom);
+    EXPECT_EQ(second->slot, slot);
+    EXPECT_EQ(second->slot->load(), 6u);
+    EXPECT_EQ(second->canary != nullptr, kind == guard_kind::canary || first->canary != nullptr);
+    EXPECT_EQ(second->canary == nullptr ? sched::canary_value : *second->canary, sched::canary_value);
+    EXPECT_EQ(slab->most_built(), 2u);
+  }
+}
+
+TEST(StackSlab, ABareOneIsScouredAndBeginsAnew) {
+  const auto layout = sched::stack_layout::for_size(64 * 1024);
+  auto slab = sched::stack_slab::map(layout, 3);
+  ASSERT_NE(slab, nullptr);
+  EXPECT_FALSE(slab->bare());
+  std::vector<sched::fiber*> all;
+  while (sched::fiber* f = slab->carve(guard_kind::mprotect)) all.push_back(f);
+  ASSERT_EQ(all.size(), 3u);
+  for (sched::fiber* f : all) {
+    EXPECT_FALSE(slab->bare());
+    sched::stack_slab::strip(f);
+    slab->put_back(f);
+  }
+  EXPECT_TRUE(slab->bare());
+  ASSERT_TRUE(slab->scour());
+  EXPECT_FALSE(slab->bare());
+  slab->for_each_in_use([](sched::fiber&) { ADD_FAILURE(); });
+  for (sched::fiber* f : all) EXPECT_EQ(slab->carve(guard_kind::marker), f);
+  EXPECT_EQ(slab->carve(guard_kind::marker), nullptr);
+  EXPECT_EQ(slab->built(), 3u);
+  EXPECT_EQ(slab->most_built(), 3u);
+}
+
+TEST(StackPool, OnlyWhatNobodyNeededForASpanGoesBack) {
   engine e(1);
-  sched::stack_pool pool(*e, 64 * 1024, guard_kind::canary);
-  sched::fiber* f = pool.take(1);
+  sched::stack_pool pool(*e, 64 * 1024, guard_kind::marker);
+  std::vector<sched::fiber*> all;
+  for (int i = 0; i < 20; ++i) all.push_back(pool.take(1));
+  for (sched::fiber* f : all) pool.give(f, f, 1);
+  EXPECT_TRUE(pool.begin_span(4));  // all were needed in the one that ends
+  EXPECT_EQ(pool.set_aside(100), 0u);
+  EXPECT_FALSE(pool.any_aside());
+  for (int i = 0; i < 6; ++i) all[static_cast<std::size_t>(i)] = pool.take(1);
+  for (int i = 0; i < 6; ++i) pool.give(all[static_cast<std::size_t>(i)], all[static_cast<std::size_t>(i)], 1);
+  EXPECT_TRUE(pool.begin_span(4));  // 14 were not
+  EXPECT_EQ(pool.set_aside(3), 7u);
+  EXPECT_EQ(pool.set_aside(100), 0u);
+  EXPECT_EQ(pool.count().warm, 20u);  // until they are given back
+  EXPECT_EQ(pool.give_back(), 0u);
+  EXPECT_EQ(pool.count().warm, 10u);
+  EXPECT_EQ(pool.count().free, 20u);
+  EXPECT_EQ(pool.count().stacks, 20u);
+  EXPECT_TRUE(pool.begin_span(4));
+  EXPECT_EQ(pool.set_aside(100), 0u);
+  EXPECT_EQ(pool.give_back(), 0u);
+  EXPECT_FALSE(pool.begin_span(4));
+  EXPECT_EQ(pool.count().warm, 4u);
+  // All come again, and no others.
+  std::set<sched::fiber*> again;
+  for (int i = 0; i < 20; ++i) again.insert(pool.take(1));
+  EXPECT_EQ(again.size(), 20u);
+  EXPECT_EQ(pool.count().stacks, 20u);
+  EXPECT_EQ(pool.count().free, 0u);
+  for (sched::fiber* f : again) {
+    EXPECT_EQ(f->home, &*e);
+    EXPECT_EQ(f->pool, &pool);
+    pool.give(f, f, 1);
+  }
+}
+
+TEST(StackPool, AStackWhoseAlarmIsInAHeapStays) {
+  engine e(1);
+  sched::stack_pool pool(*e, 64 * 1024, guard_kind::marker);
+  sched::fiber* const f = pool.take(1);
   ASSERT_NE(f, nullptr);
-  ASSERT_NE(f->canary, nullptr);
-  EXPECT_EQ(*f->canary, sched::canary_value);
-  std::byte* middle = f->stack_bottom + 8192;
-  *middle = std::byte{77};
-  f->id.store(4711);
+  ASSERT_TRUE(f->sleep.alarm.arm(*e, sched::never - 1, [](void*, std::uint32_t) noexcept {}, nullptr, 0));
+  f->sleep.alarm.stop();
   pool.give(f, f, 1);
-  EXPECT_FALSE(pool.trim(1, 10));  // one is to be kept
-  EXPECT_EQ(*middle, std::byte{77});
-  EXPECT_FALSE(pool.trim(0, 10));
-  EXPECT_EQ(*middle, std::byte{0});
-  EXPECT_EQ(f->id, 4711u);
-  EXPECT_EQ(*f->canary, sched::canary_value);
-  EXPECT_EQ(pool.take(1), f);
+  (void)pool.begin_span(0);
+  (void)pool.begin_span(0);
+  EXPECT_EQ(pool.set_aside(1), 0u);
+  EXPECT_EQ(pool.give_back(), 1u);
+  EXPECT_EQ(pool.count().warm, 1u);
+  e->shared_timers.purge();
+  (void)pool.begin_span(0);
+  EXPECT_EQ(pool.set_aside(1), 0u);
+  EXPECT_EQ(pool.give_back(), 0u);
+  EXPECT_EQ(pool.count().warm, 0u);
+}
+
+TEST(RegistryReaders, AreSeenAsLongAsTheyRead) {
+  sched::registry_readers readers;
+  EXPECT_TRUE(readers.none());
+  {
+    const sched::registry_readers::reading one(readers);
+    const sched::registry_readers::reading two(readers);
+    EXPECT_FALSE(readers.none());
+  }
+  EXPECT_TRUE(readers.none());
 }
 
 TEST(StackCache, SpillsItsOldestInBatches) {

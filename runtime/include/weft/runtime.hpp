@@ -109,7 +109,8 @@ struct runtime_stats {
   unsigned blocking = 0;                  // calls of blocking(), just now
   std::size_t stacks = 0;                 // the most that there ever were
   std::size_t stack_bytes = 0;            // of address space; memory is used as far as stacks were touched
-  std::size_t free_stacks = 0;
+  std::size_t free_stacks = 0;            // of the stacks, in the pools; a few more are with the processors
+  std::size_t warm_stacks = 0;            // of the free ones, those whose memory has not gone back to the system
   std::vector<processor_stats> processors;
 };
 

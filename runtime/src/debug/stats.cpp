@@ -75,6 +75,7 @@ std::string prometheus_text(const runtime_stats& stats, std::string_view labels)
   one("weft_blocking_calls", "gauge", "Calls in blocking regions.", stats.blocking);
   one("weft_stacks", "gauge", "Stacks that were ever needed at one time.", stats.stacks);
   one("weft_stacks_free", "gauge", "Stacks in the pools.", stats.free_stacks);
+  one("weft_stacks_warm", "gauge", "Of these, stacks that keep their memory.", stats.warm_stacks);
   one("weft_stack_address_space_bytes", "gauge", "Address space of the stacks.", stats.stack_bytes);
 
   const auto each = [&](const char* name, const char* type, const char* help, auto value_of) {

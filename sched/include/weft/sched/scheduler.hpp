@@ -70,6 +70,7 @@ struct scheduler_stats {
   std::size_t stacks = 0;       // that were ever needed at one time
   std::size_t stack_bytes = 0;  // address space of the slabs
   std::size_t free_stacks = 0;  // of the stacks, in the pools, but for the processors' own stock
+  std::size_t warm_stacks = 0;  // of the free ones, those whose memory has not gone back to the system
 };
 
 // available_cpus: the CPUs this process may use, by its affinity mask and its cgroup's quota (rounded up); at least 1.

@@ -57,6 +57,9 @@ class WEFT_API timer {
 
   bool armed() const noexcept { return due_.load(std::memory_order_acquire) != 0; }
 
+  // in_heap tells whether a heap still refers to it. For the owner, of a timer that isn't armed: then false stays.
+  bool in_heap() const noexcept { return heap_.load(std::memory_order_acquire) != nullptr; }  // O2
+
  private:
   friend class timer_heap;
 
