@@ -20,7 +20,7 @@ stack_pool::stack_pool(scheduler& home, std::size_t stack_size, guard_kind stron
 
 fiber* stack_pool::carve_locked() noexcept {
   for (; roomy_ != nullptr; unlist_locked(*roomy_)) {
-    if (fiber* f = roomy_->carve(strongest_)) return f;
+    if (fiber* f = roomy_->carve(strongest_)) return built_locked(f);
   }
   // Where address space is short (ulimit -v), smaller slabs may still fit.
   std::unique_ptr<stack_slab> slab;
@@ -33,7 +33,15 @@ fiber* stack_pool::carve_locked() noexcept {
   slabs_ = std::move(slab);
   newest_.store(slabs_.get(), std::memory_order_release);  // pairs with for_each_in_use
   list_locked(*slabs_);
-  return slabs_->carve(strongest_);
+  return built_locked(slabs_->carve(strongest_));
+}
+
+fiber* stack_pool::built_locked(fiber* f) noexcept {
+  f->pool = this;
+  f->home = &home_;
+  if (home_.stack_marks != nullptr) f->checks |= depth_check;
+  most_built_ = std::max(most_built_, ++built_);
+  return f;
 }
 
 void stack_pool::list_locked(stack_slab& slab) noexcept {
@@ -64,9 +72,6 @@ fiber* stack_pool::take(std::size_t wanted) noexcept {
       // Carving costs a page fault and maybe a system call: a batch of stock is not worth it, what is needed now is.
       f = carve_locked();
       if (f == nullptr) break;
-      f->pool = this;
-      f->home = &home_;
-      if (home_.stack_marks != nullptr) f->checks |= depth_check;
     } else {
       break;
     }
@@ -144,6 +149,7 @@ std::size_t stack_pool::give_back() noexcept {
       for (std::size_t i = 0; i < count; ++i) {
         stack_slab& slab = *some[i].slab;
         slab.put_back(some[i].place);
+        --built_;
         list_locked(slab);
         if (!slab.bare()) continue;
         unlist_locked(slab);
@@ -166,12 +172,9 @@ stack_pool::figures stack_pool::count() const noexcept {
   std::lock_guard guard(lock_);
   figures f;
   f.warm = warm_count_ + aside_count_;
-  f.free = f.warm;
-  for (const stack_slab* s = slabs_.get(); s != nullptr; s = s->older.get()) {
-    f.stacks += s->most_built();
-    f.bytes += s->bytes();
-    f.free += s->most_built() - s->built();
-  }
+  f.stacks = most_built_;
+  f.free = f.warm + (most_built_ - built_);
+  for (const stack_slab* s = slabs_.get(); s != nullptr; s = s->older.get()) f.bytes += s->bytes();
   return f;
 }
 

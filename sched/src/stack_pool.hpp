@@ -67,6 +67,7 @@ class stack_pool {
 
  private:
   fiber* carve_locked() noexcept;
+  fiber* built_locked(fiber* f) noexcept;
   void list_locked(stack_slab& slab) noexcept;
   void unlist_locked(stack_slab& slab) noexcept;
 
@@ -81,6 +82,8 @@ class stack_pool {
   std::size_t fewest_warm_ = 0;  // since the span began
   std::size_t surplus_ = 0;
   std::size_t aside_count_ = 0;
+  std::size_t built_ = 0;  // stacks with a control block, here or elsewhere
+  std::size_t most_built_ = 0;
   stack_slab* roomy_ = nullptr;  // slabs that may have a slot to carve
   std::size_t next_capacity_ = 16;
   std::unique_ptr<stack_slab> slabs_;

@@ -4,7 +4,6 @@
 
 #include <weft/sched/sys.hpp>
 
-#include <algorithm>
 #include <new>
 
 #include <sys/mman.h>
@@ -107,7 +106,7 @@ fiber* stack_slab::carve(guard_kind strongest) noexcept {
   }
 #endif
   slots_[i].built = true;
-  most_built_ = std::max(most_built_, ++built_);
+  ++built_;
   // Pairs with for_each_in_use: the control block is constructed.
   if (i == carved) carved_.store(i + 1, std::memory_order_release);
   return f;

@@ -71,7 +71,6 @@ class stack_slab {
   }
 
   std::size_t built() const noexcept { return built_; }
-  std::size_t most_built() const noexcept { return most_built_; }
   std::size_t bytes() const noexcept { return layout_.stride * capacity_; }
 
   std::unique_ptr<stack_slab> older;  // the slab mapped before this one
@@ -101,7 +100,6 @@ class stack_slab {
   const std::unique_ptr<slot[]> slots_;
   std::uint32_t first_bare_ = none;
   std::size_t built_ = 0;
-  std::size_t most_built_ = 0;
   bool lost_ = false;
   std::atomic<std::size_t> carved_{0};  // slots from the lowest on that are not virgin
 };

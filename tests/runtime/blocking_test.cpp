@@ -1,5 +1,5 @@
 // blocking(): a fiber that blocks its thread.
-#include "runtime_fixture.hpp"
+#include "tcp_pair.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -15,6 +15,7 @@ namespace {
 using namespace std::chrono_literals;
 using testing_support::gate;
 using testing_support::on_fibers;
+using testing_support::tcp_pair;
 using testing_support::with_workers;
 
 TEST(Blocking, GivesTheResultOrTheException) {
@@ -124,6 +125,82 @@ TEST(Blocking, ThreadsAreBounded) {
         EXPECT_LE(most, 8);
         EXPECT_GE(most, 1);
         EXPECT_LE(testing_support::threads(), before + 8 + testing_support::default_workers());
+      },
+      options);
+}
+
+// A thousand calls that all block until somebody else opens the latch, and nobody could if the others did not go on: a timer,
+// a connection, fibers that compute.
+// covers O43
+TEST(Blocking, AThousandAtOnceHaveAsManyThreadsAsAllowedAndNobodyElseWaits) {
+  weft::runtime_options options;
+  options.blocking_threads = 32;
+  on_fibers(
+      [] {
+        constexpr int n = 1000;
+        const std::size_t before = testing_support::threads();
+        for (int round = 0; round < 3; ++round) {
+          os_latch latch;
+          std::atomic<int> inside{0};
+          std::atomic<int> most{0};
+          std::atomic<int> done{0};
+          std::atomic<bool> over{false};
+          weft::wait_group all;
+          all.add(n);
+          for (int i = 0; i < n; ++i) {
+            weft::go([&] {
+              weft::blocking([&] {
+                const int now = ++inside;
+                for (int seen = most; seen < now && !most.compare_exchange_weak(seen, now);) {
+                }
+                latch.wait();
+                --inside;
+              });
+              ++done;
+              all.done();
+            });
+          }
+          std::atomic<std::uint64_t> yields{0};
+          std::vector<weft::fiber<void>> busy;
+          for (int i = 0; i < 8; ++i) {
+            busy.push_back(weft::spawn([&] {
+              while (!over) {
+                ++yields;
+                weft::this_fiber::yield();
+              }
+            }));
+          }
+          // All places are taken, and stay so while the others get on.
+          while (inside != 32) weft::this_fiber::yield();
+          tcp_pair pair = testing_support::connected_pair();
+          weft::fiber<void> echo = weft::spawn([&] {
+            char c = 0;
+            for (int i = 0; i < 100; ++i) {
+              pair.server.read_some(weft::buffer(&c, 1));
+              pair.server.write(weft::buffer(&c, 1));
+            }
+          });
+          const std::uint64_t yields_before = yields;
+          for (int i = 0; i < 100; ++i) {
+            char c = static_cast<char>(i);
+            pair.client.write(weft::buffer(&c, 1));
+            pair.client.read_some(weft::buffer(&c, 1));
+            EXPECT_EQ(c, static_cast<char>(i));
+            if (i % 10 == 0) weft::this_fiber::sleep_for(100us);
+          }
+          echo.join();
+          EXPECT_GT(yields, yields_before);
+          EXPECT_EQ(inside, 32);
+          EXPECT_EQ(done, 0);
+          EXPECT_LE(testing_support::threads(), before + 32 + testing_support::default_workers());
+          latch.open();
+          all.wait();
+          over = true;
+          for (auto& f : busy) f.join();
+          EXPECT_EQ(most, 32);
+          EXPECT_EQ(done, n);
+          EXPECT_LE(testing_support::threads(), before + 32 + testing_support::default_workers()) << "the same, round after round";
+        }
       },
       options);
 }

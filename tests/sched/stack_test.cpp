@@ -135,7 +135,6 @@ TEST(StackSlab, AStrippedSlotIsCarvedAnewWithItsGuard) {
     EXPECT_EQ(second->slot->load(), 6u);
     EXPECT_EQ(second->canary != nullptr, kind == guard_kind::canary || first->canary != nullptr);
     EXPECT_EQ(second->canary == nullptr ? sched::canary_value : *second->canary, sched::canary_value);
-    EXPECT_EQ(slab->most_built(), 2u);
   }
 }
 
@@ -159,7 +158,6 @@ TEST(StackSlab, ABareOneIsScouredAndBeginsAnew) {
   for (sched::fiber* f : all) EXPECT_EQ(slab->carve(guard_kind::marker), f);
   EXPECT_EQ(slab->carve(guard_kind::marker), nullptr);
   EXPECT_EQ(slab->built(), 3u);
-  EXPECT_EQ(slab->most_built(), 3u);
 }
 
 TEST(StackPool, OnlyWhatNobodyNeededForASpanGoesBack) {
@@ -213,6 +211,7 @@ TEST(StackPool, AStackWhoseAlarmIsInAHeapStays) {
   EXPECT_EQ(pool.give_back(), 1u);
   EXPECT_EQ(pool.count().warm, 1u);
   e->shared_timers.purge();
+  (void)pool.begin_span(0);
   (void)pool.begin_span(0);
   EXPECT_EQ(pool.set_aside(1), 0u);
   EXPECT_EQ(pool.give_back(), 0u);
