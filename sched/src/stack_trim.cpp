@@ -6,11 +6,6 @@ namespace weft::inline v0::sched {
 
 namespace {
 
-// A stack that nobody took for so long is surplus: taking memory anew costs 2 us a page in a virtual machine (measured), and
-// a load that comes in waves should not pay that for each.
-constexpr nanotime span = 1'000'000'000;
-// Stacks of each size that stay warm, beside those of the processors; a guess.
-constexpr std::size_t keep = 256;
 // At most so many at a tick: giving one back takes 2 us, or 5 where nine pages were touched (measured), and while the workers
 // are busy, others wait for the monitor.
 constexpr std::size_t batch = 256;
@@ -45,9 +40,11 @@ bool stack_trim::tick(nanotime at, bool quiet) noexcept {
     wanted_ |= kept != 0;
   }
   if (at >= span_ends_) {
-    span_ends_ = at + span;
+    // Taking memory anew costs 2 us a page in a virtual machine (measured): a load that comes in waves should not pay that for
+    // each. Hence spans, and how long they are.
+    span_ends_ = at + home_.options.stack_span;
     wanted_ = false;
-    home_.for_each_pool([&](stack_pool& pool) { wanted_ |= pool.begin_span(keep); });
+    home_.for_each_pool([&](stack_pool& pool) { wanted_ |= pool.begin_span(home_.options.stacks_kept); });
   }
   for (const auto& p : home_.processors) p->dispatches_seen = p->dispatches.load(std::memory_order_relaxed);
   home_.for_each_pool([&](stack_pool& pool) {

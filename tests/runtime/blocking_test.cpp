@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -176,15 +177,15 @@ TEST(Blocking, AThousandAtOnceHaveAsManyThreadsAsAllowedAndNobodyElseWaits) {
           weft::fiber<void> echo = weft::spawn([&] {
             char c = 0;
             for (int i = 0; i < 100; ++i) {
-              pair.server.read_some(weft::buffer(&c, 1));
-              pair.server.write(weft::buffer(&c, 1));
+              pair.server.read_some(std::span(&c, 1));
+              pair.server.write(std::span<const char>(&c, 1));
             }
           });
           const std::uint64_t yields_before = yields;
           for (int i = 0; i < 100; ++i) {
             char c = static_cast<char>(i);
-            pair.client.write(weft::buffer(&c, 1));
-            pair.client.read_some(weft::buffer(&c, 1));
+            pair.client.write(std::span<const char>(&c, 1));
+            pair.client.read_some(std::span(&c, 1));
             EXPECT_EQ(c, static_cast<char>(i));
             if (i % 10 == 0) weft::this_fiber::sleep_for(100us);
           }

@@ -57,7 +57,7 @@ settings settings_from(int argc, char** argv) {
 constexpr unsigned blocking_threads = 16;
 
 // A load of its own, now and then: many fibers at a time, whose memory must come back.
-constexpr int burst = 3000;
+constexpr int burst = testing_support::sanitized ? 300 : 3000;
 constexpr auto between_bursts = 7s;  // long enough for that
 
 struct sample {

@@ -35,6 +35,9 @@ struct scheduler_options {
   unsigned blocking_threads = 256;      // blocking regions at one time
   bool fault_handler = true;            // SIGSEGV and SIGBUS: overflows are reported, other faults passed on
   bool stack_marks = false;             // how deep stacks become is measured (stack_marks.hpp)
+  // Of the free stacks that nobody took for so long, all but so many of each size give their memory back.
+  nanotime stack_span = 1'000'000'000;
+  std::size_t stacks_kept = 256;
   nanotime hog_after = never;
   scheduler_reports reports{};
 };

@@ -13,8 +13,8 @@ namespace weft::inline v0::sched {
 class scheduler;
 class timer_heap;
 
-// timer is one entry of some processor's heap, or of none. Embedded in memory that is type-stable for the life of the
-// scheduler that it is armed in, since a stopped timer may stay in a heap for a while.
+// timer is one entry of some processor's heap, or of none. Embedded in memory that is type-stable as long as it
+// is in a heap, where a stopped timer may stay for a while, and as its last callback may run.
 // arm, postpone and stop of one timer are serialised by its owner; the firing side needs no lock of the owner's.
 //
 // The due word

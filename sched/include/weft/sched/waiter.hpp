@@ -15,7 +15,7 @@ struct thread_record; // a plain thread's place to wait; sched/src/thread_record
 //
 // A value; copying it gives no right to wake. Whoever removes a waiter from where it was published (by compare and
 // swap, or under the lock of a list) owns it and passes it to ready() exactly once. Both kinds of memory are
-// type-stable for the life of the waiter's scheduler (fibers) or of the process (threads).
+// type-stable: a fiber's as long as anybody may come too late to it, a thread's for the life of the process.
 class waiter {
  public:
   constexpr waiter() noexcept = default;
