@@ -124,7 +124,6 @@ class alignas(64) fiber {
   // Constant for a stack.
   scheduler* home = nullptr;
   stack_pool* pool = nullptr;
-  stack_slab* slab = nullptr;
   std::byte* stack_bottom = nullptr;
   const std::uint64_t* canary = nullptr;       // at stack_bottom where no guard could be had, else null
   std::atomic<std::uint64_t>* slot = nullptr;  // in use (bit 0) and generation, outside of the stack
@@ -156,6 +155,8 @@ class alignas(64) fiber {
   std::stop_source source{std::nostopstate};  // guarded by source_lock; made at the first stop_token_of
 
   fiber_name name;
+
+  stack_slab* slab = nullptr;  // constant for a stack; apart, since spawning needs the others
 
   std::byte* stack_top() noexcept { return reinterpret_cast<std::byte*>(this); }
 };

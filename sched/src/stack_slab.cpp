@@ -132,8 +132,11 @@ void stack_slab::put_back(const void* place) noexcept {
 bool stack_slab::scour() noexcept {
   // In place: nobody else can get the address meanwhile.
   const std::size_t size = layout_.stride * capacity_;
-  lost_ = ::mmap(memory_, size, protection, mapping_flags | MAP_FIXED, -1, 0) == MAP_FAILED;
-  if (lost_) return false;
+  if (::mmap(memory_, size, protection, mapping_flags | MAP_FIXED, -1, 0) == MAP_FAILED) {
+    // Older kernels may have unmapped before they refuse. MS_ASYNC does nothing but look whether all of it is there.
+    lost_ = sys_call(::msync, static_cast<void*>(memory_), size, MS_ASYNC) != 0;
+    return !lost_;
+  }
   without_huge_pages(memory_, size);
   const std::size_t n = carved_.load(std::memory_order_relaxed);
   for (std::size_t i = 0; i < n; ++i) forget_guard(slots_[i].guard);

@@ -48,8 +48,8 @@ class stack_slab {
   static void strip(fiber* f) noexcept;
   // put_back makes a stripped slot one that carve may take. `place` is where the control block was.
   void put_back(const void* place) noexcept;
-  // bare tells that no slot is built, though some were; scour then makes all virgin. False: the system refused, and may have
-  // taken the mapping away all the same. The slab is lost then.
+  // bare tells that no slot is built, though some were; scour then makes all virgin, or leaves them if the system refuses.
+  // False: it refused, and took the mapping away all the same. Then nothing can be carved any more.
   bool bare() const noexcept { return built_ == 0 && carved_.load(std::memory_order_relaxed) != 0; }
   bool scour() noexcept;
 

@@ -160,6 +160,35 @@ TEST(StackSlab, ABareOneIsScouredAndBeginsAnew) {
   EXPECT_EQ(slab->built(), 3u);
 }
 
+TEST(StackSlab, WithoutMappingsABareOneStaysAsItIs) {
+#if defined(WEFT_SANITIZED)
+  GTEST_SKIP() << "the sanitizer's own mappings count too";
+#else
+  std::size_t most = 0;
+  std::ifstream("/proc/sys/vm/max_map_count") >> most;
+  if (most > 200'000) GTEST_SKIP() << "the limit of mappings is too high to be reached here";
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto child = [most] {
+    auto slab = sched::stack_slab::map(sched::stack_layout::for_size(64 * 1024), 3);
+    sched::fiber* const f = slab->carve(guard_kind::canary);
+    sched::stack_slab::strip(f);
+    slab->put_back(f);
+    auto* room = static_cast<std::byte*>(
+        ::mmap(nullptr, (most + 10) * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    for (std::size_t i = 1; i < most + 10 && ::mprotect(room + i * 4096, 4096, PROT_READ) == 0; i += 2) {
+    }
+    while (::mmap(nullptr, 4096, PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED) {
+    }
+    const bool kept = slab->scour();
+    const bool usable = !kept || slab->carve(guard_kind::canary) == f;
+    ::munmap(room, (most + 10) * 4096);
+    slab.reset();
+    std::_Exit(usable ? 0 : 1);
+  };
+  EXPECT_EXIT(child(), ::testing::ExitedWithCode(0), "");
+#endif
+}
+
 TEST(StackPool, OnlyWhatNobodyNeededForASpanGoesBack) {
   engine e(1);
   sched::stack_pool pool(*e, 64 * 1024, guard_kind::marker);
