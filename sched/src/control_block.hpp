@@ -61,6 +61,7 @@ enum departure_check : std::uint8_t {
 //               A store-load race, which the worker wins without a fence: begin_look makes every thread of the process
 //               pass one (membarrier) between its two accesses.
 //            O2 arrived() stores the phase after the registers are saved, releasing; begin_look's load acquires
+//            O3 end_look releases, enter_running acquires: what was read of the frames was read before they change
 // Not here   which fiber of those that use the stack in turn: an id that was read after begin_look holds until end_look
 enum class fiber_look : std::uint8_t { free, looked_at, owed };
 
@@ -171,7 +172,7 @@ inline bool enter_running(fiber& f, nanotime now) noexcept {
   f.since.store(now & ~exact_time, std::memory_order_relaxed);
   f.phase.store(fiber_phase::running, std::memory_order_relaxed);
   std::atomic_signal_fence(std::memory_order_seq_cst);  // O1
-  return f.look.load(std::memory_order_relaxed) == fiber_look::free || !leave_to_look(f);
+  return f.look.load(std::memory_order_acquire) == fiber_look::free || !leave_to_look(f);  // O3
 }
 
 // stop_stands tells whether a stop of f stands, its own or everybody's.
