@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <mutex>
 
 namespace weft::inline v0::poll {
@@ -224,6 +225,12 @@ void poll_desc::deadline_passed(void* object, std::uint32_t sequence) noexcept {
 }
 
 int number_waited_for(const void* object) noexcept { return static_cast<const poll_desc*>(object)->fd; }
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Winvalid-offsetof"  // laid out as if it were of standard layout
+static constexpr sched::debugger_field fields[] = {{"poll_desc.fd", offsetof(poll_desc, fd)}};
+#pragma GCC diagnostic pop
+constinit const sched::debugger_table debugger_layout{fields, 1};
 
 void netpollready(sched::ready_list& out, poll_desc& pd, bool readable, bool writable) noexcept {
   if (readable) {

@@ -1,5 +1,6 @@
 #include "runtime_state.hpp"
 
+#include "debug/debugger.hpp"
 #include "debug/reports.hpp"
 #include "runtime_access.hpp"
 
@@ -27,7 +28,7 @@ namespace {
 // The runtimes that exist, to find the one of a scheduler: the scheduler knows nothing of runtimes. Asked where a plain
 // thread spawns, where a descriptor is opened and when an exception has no taker, not in the course of a switch.
 std::mutex list_lock;
-runtime_state* list_head = nullptr;
+constinit runtime_state*& list_head = root_for_debuggers.runtimes;
 pid_t made_by = 0;  // the process: a child of it has the list, and none of the threads
 
 unsigned workers_from_environment() {

@@ -67,6 +67,8 @@ class runtime_state {
   const std::shared_ptr<poll::poller>& poller() const noexcept { return poller_; }
 
  private:
+  friend struct debugger_access;
+
   // keep_all keeps every scheduler, those that are being stopped too, until drop_keep.
   void drop_keep() noexcept;
   struct keep_dropper {

@@ -57,6 +57,14 @@ struct context {
 #endif
 };
 
+// WEFT_OUTERMOST_FRAME, first in a function that nothing has called, tells unwinders so: what follows on the stack is none of
+// a caller's, and what Boost leaves there has no description.
+#if defined(__x86_64__)
+#define WEFT_OUTERMOST_FRAME asm volatile(".cfi_undefined %rip")
+#else
+#define WEFT_OUTERMOST_FRAME static_cast<void>(0)
+#endif
+
 // What a switch hands to the context it arrives at.
 using arrival = boost::context::detail::transfer_t;
 

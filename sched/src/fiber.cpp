@@ -89,6 +89,7 @@ bool end_commit(waiter self, void* object, std::uintptr_t) noexcept {
 }  // namespace
 
 void fiber_entry(arrival t) noexcept {
+  WEFT_OUTERMOST_FRAME;
   // No call before the sanitizers know of this stack.
   auto* order = static_cast<departure_order*>(static_cast<departure*>(t.data)->message);
   fiber* f = order->w->running();

@@ -161,6 +161,7 @@ class scheduler {
   const scheduler_options options;
   netpoller& poller;
   std::vector<std::unique_ptr<processor>> processors;
+  const std::size_t return_address_at = saved_return_address();  // here for debuggers
 
   idle_protocol<> idle;
   global_queue global;
@@ -233,6 +234,7 @@ class scheduler {
   spin_lock handles_lock;
   std::size_t handles_left = 0;  // guarded by handles_lock; counted at the end, 0 before
 
+  friend struct debugger_access;
   friend scheduler_stats stats_of(const scheduler& s) noexcept;
   friend bool drain(scheduler& s, nanotime until) noexcept;
   friend void for_each_live(scheduler& s, void (*visit)(void*, std::uint64_t, const char*), void* context) noexcept;

@@ -66,6 +66,8 @@ class stack_pool {
   stack_pool* next = nullptr;
 
  private:
+  friend struct debugger_access;
+
   fiber* carve_locked() noexcept;
   fiber* built_locked(fiber* f) noexcept;
   void list_locked(stack_slab& slab) noexcept;

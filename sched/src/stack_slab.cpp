@@ -19,11 +19,6 @@ namespace {
 
 constexpr std::size_t page = 4096;
 
-// Tops are coloured: the hottest lines of all fibers would else have equal page offsets, and share the same cache sets.
-constexpr std::size_t colours = 16;
-constexpr std::size_t colour_step = 64;
-static_assert(sizeof(fiber) + colours * colour_step <= page / 2, "the top page keeps room for a body and a first frame");
-
 }  // namespace
 
 stack_layout stack_layout::for_size(std::size_t requested) noexcept {
@@ -74,6 +69,7 @@ stack_slab::~stack_slab() {
 }
 
 fiber* stack_slab::control_block(std::size_t i) noexcept {
+  static_assert(sizeof(fiber) + colours * colour_step <= page / 2, "the top page keeps room for a body and a first frame");
   std::byte* top = memory_ + (i + 1) * layout_.stride;
   return reinterpret_cast<fiber*>(top - sizeof(fiber) - (i % colours) * colour_step);
 }

@@ -79,6 +79,11 @@ class stack_slab {
   bool listed = false;
 
  private:
+  friend struct debugger_access;
+
+  // Tops are coloured: the hottest lines of all fibers would else have equal page offsets, and share the same cache sets.
+  static constexpr std::size_t colours = 16;
+  static constexpr std::size_t colour_step = 64;
   struct slot {
     guard_kind guard;
     bool built;

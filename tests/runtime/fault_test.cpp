@@ -50,7 +50,7 @@ class FaultDeathTest : public ::testing::Test {
 TEST_F(FaultDeathTest, AnOverflowIsNamedAndEndsByTheOriginalSignal) {
   EXPECT_EXIT(weft::run(overflow), ::testing::KilledBySignal(SIGSEGV),
               "stack overflow of fiber [0-9]+ 'too deep'.*256 KiB.*spawned at .*overflow.*#0 .*recurse.* more \\.\\.\\..*"
-              "make_fcontext");
+              "fiber_entry");
 }
 
 // covers O6

@@ -19,6 +19,8 @@ class mutex;
 
 namespace detail {
 
+struct debugger_access;
+
 // holder_of returns a place on the stack of whoever holds m, as a hint; null if nobody does.
 WEFT_API const void* holder_of(const mutex& m) noexcept;
 
@@ -76,6 +78,7 @@ class WEFT_API mutex {
  private:
   friend class timed_mutex;
   friend const void* detail::holder_of(const mutex& m) noexcept;
+  friend struct detail::debugger_access;
 
   struct node;
   static constexpr std::uint32_t locked = 1;
