@@ -1,4 +1,4 @@
-# cmake --install: the library, its headers, a CMake package (find_package(weft CONFIG)) and weft.pc.
+# cmake --install: the library, its headers, a CMake package (find_package(weft CONFIG)), weft.pc and what gdb needs.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -27,6 +27,19 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/weft-config.cmake.in
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/weft-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/weft-config.cmake ${PROJECT_BINARY_DIR}/weft-config-version.cmake
   DESTINATION ${WEFT_CMAKE_DIR})
+
+# gdb's script: for programs that were stripped of it; and of a shared library under its file's full name, where a gdb of the
+# same prefix loads it unasked.
+set(WEFT_GDB_SCRIPT ${PROJECT_SOURCE_DIR}/runtime/gdb/weft-gdb.py)
+install(FILES ${WEFT_GDB_SCRIPT} DESTINATION ${CMAKE_INSTALL_DATADIR}/weft)
+if(WEFT_TYPE STREQUAL "SHARED_LIBRARY")
+  install(CODE "
+    cmake_path(ABSOLUTE_PATH CMAKE_INSTALL_PREFIX NORMALIZE OUTPUT_VARIABLE prefix)
+    cmake_path(APPEND prefix \"${CMAKE_INSTALL_LIBDIR}\" OUTPUT_VARIABLE libdir)
+    file(INSTALL \"${WEFT_GDB_SCRIPT}\"
+      DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/gdb/auto-load\${libdir}\"
+      RENAME \"$<TARGET_FILE_NAME:weft>-gdb.py\")")
+endif()
 
 # Boost's directory is named only if the linker doesn't look there by itself.
 get_target_property(WEFT_PC_BOOST Boost::context LOCATION)

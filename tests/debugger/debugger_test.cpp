@@ -42,7 +42,7 @@ std::string output_of(const std::string& command) {
 // gdb without anybody's settings; each command is one argument.
 struct gdb_run {
   std::string target;  // a program and a core, or -p PID
-  std::string how = "-iex 'add-auto-load-safe-path " + program.parent_path().string() + "'";
+  std::string how = "-iex 'add-auto-load-safe-path " + program.parent_path().string() + ":" WEFT_LIBRARY_DIR "'";
 
   std::string operator()(const std::vector<std::string>& commands) const {
     std::string line = "timeout -k 5 120 gdb -nx -q -batch -iex 'set width 0' -iex 'set debuginfod enabled off' " + how +
@@ -368,12 +368,13 @@ TEST_F(GdbOnProcess, GoingOnEndsTheShowAndHarmsNothing) {
 // covers O54
 TEST_F(GdbOnCore, TheProgramBringsTheScript) {
   gdb_run run = gdb();
-  EXPECT_TRUE(contains(run({"info auto-load python-scripts"}), "weft-gdb.py"));
+  const std::string loaded = run({"info auto-load python-scripts weft"});
+  EXPECT_TRUE(contains(loaded, "Yes") && contains(loaded, "gdb.py")) << loaded;
   run.how = "-iex 'set auto-load safe-path /nowhere'";
   const std::string declined = run({"info fibers"});
   EXPECT_TRUE(contains(declined, "auto-loading has been declined")) << declined;
   EXPECT_FALSE(contains(declined, "receiver")) << declined;
-  run.how = "-iex 'set auto-load off' -x '" WEFT_GDB_SCRIPT "'";
+  run.how = "-iex 'set auto-load python-scripts off' -x '" WEFT_GDB_SCRIPT "'";
   EXPECT_TRUE(contains(run({"info fibers"}), "'main'"));
 }
 

@@ -8,8 +8,10 @@
 #include <cstddef>
 #include <iterator>
 
-// The script goes with every program that has this library in it, as text in a section that gdb looks for and that no
-// program loads: 4 says that it is Python, and a line its name.
+// A static library's script goes with every program that has the library in it, as text in a section that gdb looks for
+// and that is not loaded with the program: 4 says that it is Python, then comes a name for it. A shared library has a file
+// beside it instead (runtime/CMakeLists.txt): a system's gdb loads that unasked, and would warn of a section.
+#if defined(WEFT_GDB_SCRIPT)
 asm(R"(
   .pushsection .debug_gdb_scripts, "MS", @progbits, 1
   .byte 4
@@ -18,6 +20,7 @@ asm(R"(
   .byte 0
   .popsection
 )");
+#endif
 
 namespace weft::inline v0::detail {
 
