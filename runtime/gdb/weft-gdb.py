@@ -257,7 +257,7 @@ class Fiber:
         return None
 
     def select(self):
-        """Makes it what `bt`, `frame`, `info locals` are about, at the innermost frame."""
+        """Makes it what `bt`, `frame`, `info locals` are about, at its innermost frame."""
         reason = self.why_no_stack()
         if reason:
             raise gdb.GdbError("%s %s." % (self.title().capitalize(), reason))
@@ -500,9 +500,16 @@ def stack():
 
 
 def users_frames(fiber, places):
-    """Where the fiber is in the user's program, innermost first."""
+    """The fiber's frames in the user's program, innermost first. Selects the fiber."""
     fiber.select()
-    return (frame_text(frame) for frame in stack() if places.is_users(frame))
+    return (frame for frame in stack() if places.is_users(frame))
+
+
+def select_users_frame(fiber, places):
+    """Selects the fiber where it is in the user's program, if that is known; else at its innermost frame."""
+    for frame in users_frames(fiber, places):
+        frame.select()
+        return
 
 
 class InfoFibers(gdb.Command):
@@ -533,7 +540,7 @@ With -summary, fibers with equal stacks are counted together, the most frequent 
         for f in process.fibers:
             at = f.why_no_stack()
             if at is None:
-                at = next(users_frames(f, places), "?")
+                at = next(map(frame_text, users_frames(f, places)), "?")
             origin = places.function_at(f.spawned_at - 1) if f.spawned_at else "?"
             rows.append(("*" if f.id == shown else "", str(f.id), f.name, f.state(), f.seconds(), at, origin))
         widths = [max(len(row[i]) for row in rows) for i in range(6)] + [0]
@@ -544,7 +551,7 @@ With -summary, fibers with equal stacks are counted together, the most frequent 
         groups = {}
         for f in process.fibers:
             reason = f.why_no_stack()
-            names = (reason,) if reason else tuple(users_frames(f, places))
+            names = (reason,) if reason else tuple(map(frame_text, users_frames(f, places)))
             groups.setdefault((f.doing(), names), []).append(f)
         for (doing, names), members in sorted(groups.items(), key=lambda group: -len(group[1])):
             some = ", ".join(str(f.id) for f in members[:4]) + (", ..." if len(members) > 4 else "")
@@ -556,8 +563,8 @@ With -summary, fibers with equal stacks are counted together, the most frequent 
 class FiberCommand(gdb.Command):
     """Show a fiber's stack in place of the thread's: bt, up, down, frame, info locals are about it.
 Usage: fiber [ID]
-Without ID, says which fiber is shown. `fiber 0` returns to the stack of the thread, as does whatever lets the program go on.
-Of a running fiber the thread is selected. No register is written."""
+Selects the innermost frame that is not the library's. Without ID, says which fiber is shown. `fiber 0` returns to the stack
+of the thread, as does whatever lets the program go on. Of a running fiber the thread is selected. No register is written."""
 
     def __init__(self):
         super().__init__("fiber", gdb.COMMAND_STACK, prefix=True)
@@ -579,13 +586,13 @@ Of a running fiber the thread is selected. No register is written."""
                 gdb.execute("frame 0")
             return
         f = Process().find(int(words[0]))
-        f.select()
+        select_users_frame(f, Places())
         gdb.write("[%s: %s]\n" % (f.title().capitalize(), f.state()))
         gdb.execute("frame")
 
 
 class FiberApply(gdb.Command):
-    """Apply a command to fibers, each selected in turn.
+    """Apply a command to fibers, each selected in turn as `fiber ID` does.
 Usage: fiber apply all|ID|ID-ID... COMMAND"""
 
     def __init__(self):
@@ -607,12 +614,13 @@ Usage: fiber apply all|ID|ID-ID... COMMAND"""
             if first == last:
                 process.find(first)
         process.threads()
+        places = Places()
         with Place():
             for f in process.fibers:
                 if any(first <= f.id <= last for first, last in chosen):
                     gdb.write("\n%s [%s, for %s]:\n" % (f.title().capitalize(), f.state(), f.seconds()))
                     try:
-                        f.select()
+                        select_users_frame(f, places)
                         gdb.execute(command)
                     except (gdb.error, gdb.GdbError) as e:
                         gdb.write("%s\n" % e)
