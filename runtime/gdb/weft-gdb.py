@@ -93,6 +93,7 @@ class Process:
         self.reasons = self._names("reason.")
         self.slabs = []
         self.fibers = []
+        self.missing = 0  # cut off from the core
         self._threads = None
         self.now = clock_of_inferior()
         runtime = self.memory.word(root + 24 + 8 * count)
@@ -123,11 +124,18 @@ class Process:
                 for i in range(stacks.carved):
                     address = stacks.fiber(i)
                     if address is not None:
-                        fiber = Fiber(self, address, clock, return_at)
-                        if fiber.phase != "none":
-                            self.fibers.append(fiber)
+                        self._add_fiber(address, clock, return_at)
                 slab = memory.word(slab + layout["slab.older"])
             pool = memory.word(pool + layout["pool.next"])
+
+    def _add_fiber(self, address, clock, return_at):
+        try:
+            fiber = Fiber(self, address, clock, return_at)
+        except gdb.MemoryError:
+            self.missing += 1
+            return
+        if fiber.phase != "none":  # else it has ended, and is kept for its result
+            self.fibers.append(fiber)
 
     def find(self, id):
         for fiber in self.fibers:
@@ -161,7 +169,7 @@ class Process:
     def _fiber_of_thread(self):
         frame = gdb.newest_frame()
         for _ in range(16):  # a handler of signals has a stack of its own, above the fiber's
-            fiber = self.fiber_on(int(frame.read_register("rsp")))
+            fiber = self.fiber_on(int(frame.read_register("sp")))
             if fiber is not None:
                 return fiber
             try:
@@ -169,7 +177,7 @@ class Process:
             except gdb.error:
                 return None
             if frame is None:
-                return None
+                break
         return None
 
 
@@ -328,7 +336,7 @@ class Selection:
     def set(self, fiber):
         self.clear()
         frame = gdb.newest_frame()
-        self.at = (gdb.selected_thread().ptid, int(frame.read_register("rip")), int(frame.read_register("rsp")))
+        self.at = (gdb.selected_thread().ptid, int(frame.read_register("pc")), int(frame.read_register("sp")))
         self.shown, self.registers, self.suspended = fiber.id, fiber.registers(), fiber.suspended
         self._select_first()
 
@@ -355,7 +363,7 @@ class Selection:
 
     def is_threads(self, frame):
         """Whether a frame, pending or not, is one of those where the thread itself is (several, if functions are inlined)."""
-        return (int(frame.read_register("rsp")) == self.at[2] and int(frame.read_register("rip")) == self.at[1])
+        return (int(frame.read_register("sp")) == self.at[2] and int(frame.read_register("pc")) == self.at[1])
 
 
 selection = Selection()
@@ -534,13 +542,23 @@ With -summary, fibers with equal stacks are counted together, the most frequent 
                 self._list(process, places, shown)
             else:
                 gdb.write("No fibers.\n")
+        if process.missing:
+            gdb.write("%d more are not in the core.\n" % process.missing)
+
+    def _places_of(self, fiber, places):
+        reason = fiber.why_no_stack()
+        if reason:
+            yield reason
+            return
+        try:
+            yield from map(frame_text, users_frames(fiber, places))
+        except (gdb.error, gdb.GdbError):
+            pass  # its stack is damaged, or not in the core
 
     def _list(self, process, places, shown):
         rows = [("", "Id", "Name", "State", "For", "At", "Spawned at")]
         for f in process.fibers:
-            at = f.why_no_stack()
-            if at is None:
-                at = next(map(frame_text, users_frames(f, places)), "?")
+            at = next(self._places_of(f, places), "?")
             origin = places.function_at(f.spawned_at - 1) if f.spawned_at else "?"
             rows.append(("*" if f.id == shown else "", str(f.id), f.name, f.state(), f.seconds(), at, origin))
         widths = [max(len(row[i]) for row in rows) for i in range(6)] + [0]
@@ -550,9 +568,7 @@ With -summary, fibers with equal stacks are counted together, the most frequent 
     def _summarize(self, process, places):
         groups = {}
         for f in process.fibers:
-            reason = f.why_no_stack()
-            names = (reason,) if reason else tuple(map(frame_text, users_frames(f, places)))
-            groups.setdefault((f.doing(), names), []).append(f)
+            groups.setdefault((f.doing(), tuple(self._places_of(f, places))), []).append(f)
         for (doing, names), members in sorted(groups.items(), key=lambda group: -len(group[1])):
             some = ", ".join(str(f.id) for f in members[:4]) + (", ..." if len(members) > 4 else "")
             gdb.write("%d %s [%s]: %s\n" % (len(members), "fiber" if len(members) == 1 else "fibers", doing, some))
