@@ -73,9 +73,8 @@ void lend(worker* w) noexcept {
   if (w->p != nullptr || s.acquire_processor(w)) {
     // As in find_runnable: the monitor counts a lent processor as idle, and may have gone to sleep during the region.
     if (s.monitor_asleep.load(std::memory_order_seq_cst) != 0) s.wake_monitor();
-    // It never left its thread, so nobody may look at its frames: no enter_running.
     w->running()->since.store(s.clock.load(std::memory_order_relaxed) & ~exact_time, std::memory_order_relaxed);
-    w->running()->phase.store(fiber_phase::running, std::memory_order_relaxed);
+    w->running()->look.goes_on();
     return;
   }
   constexpr auto queue_globally = [](waiter self, void* object, std::uintptr_t) noexcept {
@@ -97,7 +96,7 @@ blocking_region::blocking_region() noexcept : entered_(false) {
   wait_turn(w);
   w = current_worker();
   f->since.store(w->home->clock.load(std::memory_order_relaxed) & ~exact_time, std::memory_order_relaxed);
-  f->phase.store(fiber_phase::blocking, std::memory_order_relaxed);
+  f->look.becomes(fiber_phase::blocking);
   lend(w);
   entered_ = true;
 }

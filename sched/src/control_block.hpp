@@ -2,6 +2,7 @@
 #pragma once
 
 #include "context.hpp"
+#include "fiber_look.hpp"
 #include "wait_words.hpp"
 
 #include <weft/sched/caller_data.hpp>
@@ -33,37 +34,12 @@ enum class handle_state : std::uint8_t {
   ended,     // the body has run: whoever lets the handle go disposes
 };
 
-// What a fiber is doing, for whoever looks.
-enum class fiber_phase : std::uint8_t {
-  none,      // not started, or over
-  runnable,  // in a queue
-  running,
-  parked,
-  blocking,  // in a blocking region, on a thread that has no processor
-};
-
 // What is looked at on each departure, beside the departure itself.
 enum departure_check : std::uint8_t {
   canary_check = 1,      // the word at stack_bottom
   held_locks_check = 2,  // none of the thread's, with weft::lock_check
   depth_check = 4,       // of the last departure: how deep the stack was
 };
-
-// The look at a suspended fiber, which cannot be resumed meanwhile
-// States     free       no one looks                         set: end_look    left: begin_look
-//            looked_at  somebody may be reading its frames    set: begin_look  left: end_look, enter_running
-//            owed       likewise, and a worker that came to run it has gone on without it
-//                       set: enter_running  left: end_look, which makes the fiber runnable
-// Ownership  looked_at, owed: whoever looks, of the frames and of what the fiber waits for; it may not write there. The
-//            CAS to owed passes the right to run the fiber from the worker to whoever looks.
-// Invariants I1 a fiber that was found suspended after begin_look stays so until end_look
-// Orderings  O1 enter_running: store phase, then load the look || begin_look: store the look, then load phase.
-//               A store-load race, which the worker wins without a fence: begin_look makes every thread of the process
-//               pass one (membarrier) between its two accesses.
-//            O2 arrived() stores the phase after the registers are saved, releasing; begin_look's load acquires
-//            O3 end_look releases, enter_running acquires: what was read of the frames was read before they change
-// Not here   which fiber of those that use the stack in turn: an id that was read after begin_look holds until end_look
-enum class fiber_look : std::uint8_t { free, looked_at, owed };
 
 struct join_site : cancel_site {
   join_word<> word;
@@ -115,8 +91,7 @@ class alignas(64) fiber {
   handle_state on_start = handle_state::absent;
 
   // Written by the same, and read by whoever looks. These and the above are all that a switch touches: one line.
-  std::atomic<fiber_phase> phase{fiber_phase::none};
-  std::atomic<fiber_look> look{fiber_look::free};
+  fiber_look<> look;
   std::atomic<wait_reason> reason{wait_reason::none};
   std::atomic<bool> entered{false};  // it has run: there are frames
   std::atomic<const void*> wait_object{nullptr};
@@ -165,14 +140,10 @@ class alignas(64) fiber {
 // The lowest bit of fiber::since tells that it is exact, and was taken to learn how long the fiber waits to run.
 inline constexpr nanotime exact_time = 1;
 
-// enter_running is called by a worker that is about to switch to f. False: somebody looks at f, and will make it runnable
-// afterwards; the worker does not touch it any more.
-bool leave_to_look(fiber& f) noexcept;
-inline bool enter_running(fiber& f, nanotime now) noexcept {
+// enter_running is that of fiber_look, for a worker whose clock says `now`.
+[[nodiscard]] inline bool enter_running(fiber& f, nanotime now) noexcept {
   f.since.store(now & ~exact_time, std::memory_order_relaxed);
-  f.phase.store(fiber_phase::running, std::memory_order_relaxed);
-  std::atomic_signal_fence(std::memory_order_seq_cst);  // O1
-  return f.look.load(std::memory_order_acquire) == fiber_look::free || !leave_to_look(f);  // O3
+  return f.look.enter_running();
 }
 
 // stop_stands tells whether a stop of f stands, its own or everybody's.

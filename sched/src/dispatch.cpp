@@ -44,28 +44,13 @@ fiber* next_to_run(processor* p) noexcept {
   if ((f.checks & held_locks_check) != 0) check_held_locks(f, to, __builtin_return_address(0));
 }
 
-bool leave_to_look(fiber& f) noexcept {
-  for (;;) {
-    // Not to be taken for running: whoever looks from now on may read the frames.
-    f.phase.store(fiber_phase::runnable, std::memory_order_release);  // O2
-    fiber_look looked_at = fiber_look::looked_at;
-    if (f.look.compare_exchange_strong(looked_at, fiber_look::owed, std::memory_order_acq_rel,
-                                       std::memory_order_acquire)) {
-      return true;
-    }
-    f.phase.store(fiber_phase::running, std::memory_order_relaxed);
-    std::atomic_signal_fence(std::memory_order_seq_cst);  // O1, again
-    if (f.look.load(std::memory_order_acquire) == fiber_look::free) return false;
-  }
-}
-
 void arrived(void* message) noexcept {
   const departure_order order = *static_cast<departure_order*>(message);
   if (order.from == nullptr) return;
-  order.from->phase.store(order.as, std::memory_order_release);  // O2 of fiber_look
+  order.from->look.becomes(order.as);
   if (!order.run(waiter(order.from), order.object, order.word)) {
     // The wait was over before it began. Never jump back: the departed fiber runs next, as if it had been made ready.
-    order.from->phase.store(fiber_phase::runnable, std::memory_order_release);  // likewise
+    order.from->look.becomes(fiber_phase::runnable);
     order.w->home->push_next(order.w->p, order.from);
     return;
   }

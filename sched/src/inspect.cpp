@@ -40,8 +40,7 @@ class look {
 
   void add(fiber& f) noexcept {
     if (added_ == options_.limit) return;
-    fiber_look free = fiber_look::free;
-    if (!f.look.compare_exchange_strong(free, fiber_look::looked_at, std::memory_order_seq_cst)) return;
+    if (!f.look.begin_look()) return;
     ++added_;
     fibers_[count_++] = &f;
     if (count_ == fibers_.size()) finish();
@@ -57,13 +56,11 @@ class look {
   }
 
   void end_look(fiber& f) noexcept {
-    if (f.look.exchange(fiber_look::free, std::memory_order_acq_rel) == fiber_look::owed) {
-      home_.make_runnable(&f, scheduler::place::tail);
-    }
+    if (f.look.end_look()) home_.make_runnable(&f, scheduler::place::tail);
   }
 
   void visit_one(fiber& f, bool held) noexcept {
-    const fiber_phase phase = f.phase.load(std::memory_order_seq_cst);  // O1, O2 of fiber_look
+    const fiber_phase phase = f.look.phase_looked_at();
     if (phase == fiber_phase::none) return;
     if (phase == fiber_phase::running || phase == fiber_phase::blocking) {
       if (const worker* w = home_.worker_of(f); w != nullptr && options_.frames) {

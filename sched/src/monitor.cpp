@@ -43,7 +43,7 @@ void scheduler::report_hogs(nanotime at) noexcept {
     const std::lock_guard guard(mutex_);
     for (auto& w : workers_) {
       f = w->current.load(std::memory_order_acquire);
-      if (f == nullptr || f->phase.load(std::memory_order_relaxed) != fiber_phase::running) continue;
+      if (f == nullptr || f->look.phase() != fiber_phase::running) continue;
       since = f->since.load(std::memory_order_relaxed);
       if (at - since < options.hog_after || (since == w->hog_since && at < w->hog_next)) continue;
       w->hog_since = since;

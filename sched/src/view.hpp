@@ -30,8 +30,7 @@ struct described_fiber {
 template <class Visit>
 void view_running(const worker& w, const fiber& f, Visit&& visit) noexcept {
   described_fiber d(f);
-  d.view.state =
-      f.phase.load(std::memory_order_relaxed) == fiber_phase::blocking ? fiber_state::blocking : fiber_state::running;
+  d.view.state = f.look.phase() == fiber_phase::blocking ? fiber_state::blocking : fiber_state::running;
   d.view.worker = w.index;
   interrupt_for_frames(w, f, d.frames);
   d.add_frames();

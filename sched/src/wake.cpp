@@ -41,7 +41,7 @@ nanotime scheduler::ready_time(worker* w) noexcept {
 void scheduler::make_runnable(fiber* f, place where) noexcept {
   worker* w = current_worker();
   f->since.store(ready_time(w), std::memory_order_relaxed);
-  f->phase.store(fiber_phase::runnable, std::memory_order_release);  // O2 of fiber_look: passes on what was acquired
+  f->look.becomes(fiber_phase::runnable);  // passes on what the caller has acquired
   if (w == nullptr || w->home != this || w->p == nullptr) {
     visitors.fetch_add(1, std::memory_order_relaxed);  // O1
     global.push(f);
@@ -152,7 +152,7 @@ void scheduler::inject(processor* p, ready_list& list) noexcept {
       w.as_fiber()->home->make_runnable(w.as_fiber(), place::tail);
     } else {
       own[n] = w.as_fiber();
-      own[n]->phase.store(fiber_phase::runnable, std::memory_order_release);  // as make_runnable
+      own[n]->look.becomes(fiber_phase::runnable);  // as make_runnable
       own[n]->since.store(n == 0 ? ready_time(current_worker()) : clock.load(std::memory_order_relaxed) & ~exact_time,
                           std::memory_order_relaxed);
       ++n;
