@@ -32,20 +32,23 @@ constexpr std::size_t count_of_signals = sizeof signals / sizeof signals[0];
 // Process-wide, as dispositions are.
 constinit spin_lock holders_lock;
 constinit unsigned holders = 0;  // guarded by holders_lock
-// Written under holders_lock while the handler is not installed, but for `installed`, which the handler looks at.
+// Written under holders_lock while the handler is not installed.
 constinit struct sigaction before[count_of_signals]{};
-constinit std::atomic<bool> installed{false};
 
 // --- A question by another thread
 
-// States     idle  | asked: the handler may take it  set: ask   left: the handler (-> taken), or who asked, giving up (-> idle)
-//            taken: the handler writes the frames    left: the handler (-> idle)
-// Ownership  frames belongs to the handler while `taken`, else to who asked
+// States     idle
+//            asked     the handler may take it      set: who asks        left: the handler; who asked, giving up (-> idle)
+//            taken     the handler writes frames    set: the handler     left: the handler
+//            answered                               set: the handler     left: who asked (-> idle)
+// Ownership  running and frames belong to the handler while `taken`, else to who asked
 // Orderings  each change releases what was written, and acquires
+// Not here   whom the signal reaches: one that was blocked for long comes when somebody else is asked, so the handler looks
+//            at `of` before it takes the question
 enum class question_state : std::uint32_t { idle, asked, taken, answered };
 struct question {
   std::atomic<question_state> state{question_state::idle};
-  const worker* of = nullptr;
+  std::atomic<const worker*> of{nullptr};
   const fiber* running = nullptr;
   frame_list* frames = nullptr;
 };
@@ -71,12 +74,21 @@ const std::byte* stack_pointer_of(const ucontext_t& context) noexcept {
 #endif
 }
 
+// Whether the stack pointer is on f's stack. A worker says that it runs f from shortly before it is there.
+bool is_on_stack_of(const fiber& f, const std::byte* stack_pointer) noexcept {
+  return stack_pointer >= f.stack_bottom && stack_pointer < f.stack_bottom + f.pool->usable();
+}
+
 bool answer(const siginfo_t& info, const ucontext_t& context) noexcept {
   if (info.si_code != SI_QUEUE || info.si_pid != ::getpid() || info.si_value.sival_ptr != &asked) return false;
+  const worker* const w = current_worker();
+  if (asked.of.load(std::memory_order_relaxed) != w) return true;  // the state tells whether it still is, just below
   question_state expected = question_state::asked;
   if (!asked.state.compare_exchange_strong(expected, question_state::taken, std::memory_order_acquire)) return true;
-  worker* w = current_worker();
-  if (w == asked.of && w->running() == asked.running) frames_above(interrupted_at(context), *asked.frames);
+  if (asked.of.load(std::memory_order_relaxed) == w && w->running() == asked.running &&
+      is_on_stack_of(*asked.running, stack_pointer_of(context))) {
+    frames_above(interrupted_at(context), *asked.frames);
+  }
   asked.state.store(question_state::answered, std::memory_order_release);
   return true;
 }
@@ -210,6 +222,13 @@ bool is_ours(const struct sigaction& a) noexcept {
   return (a.sa_flags & SA_SIGINFO) != 0 && a.sa_sigaction == &on_fault;
 }
 
+// Whether a signal comes to our handler first. One that was installed over it since would take a question for a fault, and
+// the process to be lost.
+bool reaches_us(int number) noexcept {
+  struct sigaction found {};
+  return ::sigaction(number, nullptr, &found) == 0 && is_ours(found);
+}
+
 bool debugger_attached() noexcept {
   std::FILE* const status = std::fopen("/proc/self/status", "re");
   if (status == nullptr) return false;
@@ -242,7 +261,6 @@ int hold_fault_handler() noexcept {
       return static_cast<int>(-error);
     }
   }
-  installed.store(true, std::memory_order_release);
   holders = 1;
   return 0;
 }
@@ -250,7 +268,6 @@ int hold_fault_handler() noexcept {
 void release_fault_handler() noexcept {
   const std::lock_guard guard(holders_lock);
   if (--holders != 0) return;
-  installed.store(false, std::memory_order_release);
   for (std::size_t i = 0; i < count_of_signals; ++i) {
     struct sigaction found {};
     ::sigaction(signals[i], nullptr, &found);
@@ -258,8 +275,6 @@ void release_fault_handler() noexcept {
     if (is_ours(found)) ::sigaction(signals[i], &before[i], nullptr);
   }
 }
-
-bool fault_handler_installed() noexcept { return installed.load(std::memory_order_acquire); }
 
 signal_stack::signal_stack() noexcept {
   constexpr std::size_t size = 64 * 1024;
@@ -299,10 +314,11 @@ void interrupt_for_frames(const worker& w, const fiber& f, frame_list& into) noe
 #else
   constexpr bool can_interrupt = true;
 #endif
-  if (!can_interrupt || tid == 0 || !fault_handler_installed() || debugger_attached()) return;
+  // The handler of this worker's own scheduler: another's may be gone when the signal comes.
+  if (!can_interrupt || tid == 0 || !w.home->options.fault_handler || !reaches_us(SIGSEGV) || debugger_attached()) return;
   static std::mutex one_at_a_time;
   const std::lock_guard guard(one_at_a_time);
-  asked.of = &w;
+  asked.of.store(&w, std::memory_order_relaxed);
   asked.running = &f;
   asked.frames = &into;
   asked.state.store(question_state::asked, std::memory_order_release);

@@ -16,7 +16,6 @@ struct worker;
 // Thread-safe. 0, or an errno value.
 int hold_fault_handler() noexcept;
 void release_fault_handler() noexcept;
-bool fault_handler_installed() noexcept;
 
 // signal_stack is a stack for the signal handlers of the calling thread, while it exists; a fiber's own has no room for
 // them, least of all when it has overflowed. A thread that has one keeps it. Without memory there is none.
@@ -32,8 +31,8 @@ class signal_stack {
 };
 
 // interrupt_for_frames asks w's thread where it is, if it runs f: by a SIGSEGV that says in its value that it is a
-// question. None if the handler is not installed, a debugger would stop at the signal, or the thread does not answer
-// within 100 ms. Of the calling thread, its own frames.
+// question. None if w's scheduler doesn't hold the handler, another handler was installed over it, a debugger would stop at
+// the signal, or the thread does not answer within 100 ms. Of the calling thread, its own frames.
 void interrupt_for_frames(const worker& w, const fiber& f, frame_list& into) noexcept;
 
 }  // namespace weft::inline v0::sched

@@ -62,14 +62,17 @@ class look {
   void visit_one(fiber& f, bool held) noexcept {
     const fiber_phase phase = f.look.phase_looked_at();
     if (phase == fiber_phase::none) return;
+    const worker* runs_on = nullptr;
     if (phase == fiber_phase::running || phase == fiber_phase::blocking) {
-      if (const worker* w = home_.worker_of(f); w != nullptr && options_.frames) {
-        view_running(*w, f, [&](const fiber_view& v) { visit_(context_, v); });
+      runs_on = home_.worker_of(f);
+      if (runs_on != nullptr && options_.frames) {
+        view_running(*runs_on, f, [&](const fiber_view& v) { visit_(context_, v); });
         return;
       }
     }
     described_fiber d(f);
     fiber_view& v = d.view;
+    if (runs_on != nullptr) v.worker = runs_on->index;
     switch (phase) {
       case fiber_phase::running:
         v.state = fiber_state::running;

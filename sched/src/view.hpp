@@ -33,6 +33,8 @@ void view_running(const worker& w, const fiber& f, Visit&& visit) noexcept {
   d.view.state = f.look.phase() == fiber_phase::blocking ? fiber_state::blocking : fiber_state::running;
   d.view.worker = w.index;
   interrupt_for_frames(w, f, d.frames);
+  // Another may be on this stack by now.
+  if (f.id.load(std::memory_order_relaxed) != d.view.id) d.frames.count = 0;
   d.add_frames();
   visit(d.view);
 }

@@ -137,8 +137,11 @@ std::string wait_object(sched::scheduler& s, const sched::fiber_view& v) {
     case sched::wait_reason::write:
       return descriptor_text(poll::number_waited_for(v.object));
     case sched::wait_reason::join: {
+      // A copy of the name: the fiber may run, and give itself another.
+      char name[32];
       const auto& joined = *static_cast<const sched::fiber*>(v.object);
-      return fiber_text(sched::id_of(joined), sched::name_of(joined));
+      const std::uint64_t id = sched::fiber_at(*sched::scheduler_of(joined), &joined, name);
+      return fiber_text(id, name);
     }
     case sched::wait_reason::mutex:
       return mutex_text(s, *static_cast<const mutex*>(v.object));
