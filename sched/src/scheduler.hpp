@@ -84,6 +84,13 @@ class global_queue {
   std::atomic<std::size_t> size_{0};
 };
 
+// What the fibers of a scheduler, of which nothing runs, can hope for.
+enum class outlook : std::uint8_t {
+  open,     // something will run again, or none is left
+  threads,  // for a thread of the process that is none of ours, if for anything
+  none,     // nothing that this process does can make one runnable again
+};
+
 // scheduler is one engine: everything that its fibers and workers share. Several may live in a process.
 //
 // Order of locks: a descriptor's lock, then mutex_, then a timer heap's lock, the global queue's, a stack pool's, the alarm
@@ -213,13 +220,13 @@ class scheduler {
   void wake_monitor() noexcept;
   std::atomic<bool> report_asked{false};
   // report_hogs reports a fiber that has run for too long; `at` is now.
-  void report_hogs(nanotime at) noexcept;
+  void report_hogs(nanotime at, nanotime tick_before) noexcept;
   nanotime no_hogs_until = 0;  // of the monitor
 
   // --- Standstill (standstill.cpp)
-  // standstill tells whether nothing that this process does can make a fiber of ours runnable again, for ever. Called by the
-  // monitor. Where only threads that are none of ours speak against it, the monitor is woken when one of them blocks.
-  bool standstill() noexcept;
+  // look_ahead tells what the fibers can hope for. Called by the monitor on its way to sleep, monitor_asleep being 1; it is
+  // woken from then on when a thread of which something is known may have been the last hope.
+  outlook look_ahead() noexcept;
 
   std::unique_ptr<stack_mark_table> stack_marks;  // constant; null: nobody wants to know
 

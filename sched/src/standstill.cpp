@@ -2,8 +2,13 @@
 //
 // Never falsely: a fiber that waits may be helped by another one, by a timer, by a descriptor, by a call that blocks, and by
 // any thread of the process that is not itself waiting, with no time set, for somebody to help it. That a thread can't be
-// made out is an answer too: then the fibers may hope. What only looks so for a moment, since the looks at the parts come one
-// after the other, is told by a second look: whatever acts counts what it does.
+// made out is an answer too: then the fibers may hope.
+//
+// Two looks
+// The looks at the parts come one after the other, so there are two looks at all of them, which must find the same. Whatever
+// acts counts what it does, and no count ever falls: if their sum is what it was, each thread that both looks found asleep
+// has slept all the time between. In that time lies the first count of the process's threads: with none beside those
+// that slept, nobody was left who could do anything.
 
 #include "standstill.hpp"
 
@@ -15,29 +20,38 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <optional>
 
-#include <dirent.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace weft::inline v0::sched {
 
 namespace {
 
-// The scheduler whose monitor sleeps though its fibers have nobody to hope for but threads. One is enough to watch: of
-// several, none stands still as long as the others' threads are not known.
+// The scheduler whose monitor asks a thread that falls asleep to wake it. One is enough to watch: of several, none stands
+// still as long as the others' threads are not known.
+// Orderings  standstill: store watched, then load naps || a thread: raise naps, then load watched. Seq_cst: either the look
+//            finds the thread asleep, or the thread finds whom to wake.
 constinit spin_lock watched_lock;
 constinit std::atomic<scheduler*> watched{nullptr};  // written under watched_lock
 
-// has_threads_beyond counts the threads of the process: none but the known ones are there if there are not more.
-bool has_threads_beyond(std::size_t known) noexcept {
-  DIR* const tasks = ::opendir("/proc/self/task");
-  if (tasks == nullptr) return true;
-  std::size_t n = 0;
-  while (const dirent* const entry = ::readdir(tasks)) n += entry->d_name[0] != '.' ? 1 : 0;
-  ::closedir(tasks);
-  return n > known;
+// count_of_threads is that of the process; 0: not known. As one number: a list of them ends early when the thread that it
+// has come to ends.
+std::size_t count_of_threads() noexcept {
+  const long fd = sys_call(::open, "/proc/self/stat", O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) return 0;
+  char text[512];
+  const long n = sys_call(::read, static_cast<int>(fd), static_cast<void*>(text), sizeof text - 1);
+  sys_call(::close, static_cast<int>(fd));
+  if (n <= 0) return 0;
+  text[n] = '\0';
+  // The second field is the program's name in brackets, whatever that contains; the twentieth is wanted.
+  const char* at = std::strrchr(text, ')');
+  for (int field = 2; field < 20 && at != nullptr; ++field) at = std::strchr(at + 1, ' ');
+  return at != nullptr ? std::strtoul(at, nullptr, 10) : 0;
 }
 
 }  // namespace
@@ -45,7 +59,8 @@ bool has_threads_beyond(std::size_t known) noexcept {
 void thread_fell_asleep() noexcept {
   if (watched.load(std::memory_order_seq_cst) == nullptr) return;
   const std::lock_guard guard(watched_lock);
-  if (scheduler* const s = watched.load(std::memory_order_relaxed)) s->wake_monitor();
+  // Once: the monitor asks anew.
+  if (scheduler* const s = watched.exchange(nullptr, std::memory_order_relaxed)) s->wake_monitor();
 }
 
 void forget_watched(const scheduler& s) noexcept {
@@ -80,29 +95,27 @@ std::optional<std::uint64_t> scheduler::signs_of_life_but(bool& threads) noexcep
     known += workers_.size();
   }
   for (const thread_record* r = first_record(); r != nullptr; r = r->next_made) {
-    deeds += r->naps.load(std::memory_order_seq_cst);
-    if (r->asleep.load(std::memory_order_seq_cst) && r->token.load(std::memory_order_seq_cst) == 0) ++known;
+    const std::uint64_t naps = r->naps.load(std::memory_order_seq_cst);
+    deeds += naps;
+    if (naps % 2 != 0 && r->token.load(std::memory_order_seq_cst) == 0) ++known;
   }
-  threads = has_threads_beyond(known);
+  const std::size_t all = count_of_threads();
+  threads = all == 0 || all > known;
   return deeds;
 }
 
-bool scheduler::standstill() noexcept {
-  forget_watched(*this);
+outlook scheduler::look_ahead() noexcept {
+  if (live() == 0) return outlook::open;
+  {
+    const std::lock_guard guard(watched_lock);
+    watched.store(this, std::memory_order_seq_cst);
+  }
   bool threads = false;
   const auto first = signs_of_life_but(threads);
-  if (!first) return false;
-  if (threads) {
-    {
-      const std::lock_guard guard(watched_lock);
-      watched.store(this, std::memory_order_seq_cst);
-    }
-    // One may have fallen asleep just before.
-    const auto again = signs_of_life_but(threads);
-    if (!again || threads) return false;
-  }
+  if (!first) return outlook::open;
+  if (threads) return outlook::threads;
   const auto second = signs_of_life_but(threads);
-  return second && !threads && *second == *first;
+  return second && !threads && *second == *first ? outlook::none : outlook::open;
 }
 
 }  // namespace weft::inline v0::sched

@@ -45,6 +45,7 @@ thread_record* first_record() noexcept { return records.load(std::memory_order_a
 void release_record(thread_record* r) noexcept {
   r->data = {};
   r->tid.store(0, std::memory_order_relaxed);
+  thread_fell_asleep();  // so to speak
   std::lock_guard guard(free_lock);
   r->link = free_records;
   free_records = r;
@@ -70,21 +71,22 @@ asleep_for_good::asleep_for_good(thread_record* r) noexcept : record_(r) {
   if (r->tid.load(std::memory_order_relaxed) == 0) {
     r->tid.store(static_cast<pid_t>(sys_call(::gettid)), std::memory_order_relaxed);
   }
-  r->naps.fetch_add(1, std::memory_order_relaxed);
-  r->asleep.store(true, std::memory_order_seq_cst);
+  r->naps.fetch_add(1, std::memory_order_seq_cst);
   thread_fell_asleep();
 }
 
 asleep_for_good::~asleep_for_good() {
-  record_->naps.fetch_add(1, std::memory_order_relaxed);
-  record_->asleep.store(false, std::memory_order_seq_cst);
+  record_->naps.fetch_add(1, std::memory_order_seq_cst);
 }
 
 bool nap(thread_record* r, nanotime until) noexcept {
   if (until == never) {
     if (r->token.exchange(0, std::memory_order_acquire) != 0) return true;
-    const asleep_for_good marked(r);
-    while (r->token.exchange(0, std::memory_order_acquire) == 0) sleep_on(r->token, never);
+    {
+      const asleep_for_good marked(r);
+      while (r->token.load(std::memory_order_acquire) == 0) sleep_on(r->token, never);
+    }
+    r->token.exchange(0, std::memory_order_acq_rel);  // behind the end of the mark: see naps
     return true;
   }
   while (r->token.exchange(0, std::memory_order_acquire) == 0) {

@@ -32,9 +32,10 @@ struct alignas(64) thread_record {
   thread_record* link = nullptr;  // in the list of free records, under its lock
   thread_record* next_made = nullptr;  // in the list of all records; constant
 
-  // For whoever asks whether this process can go on by itself (standstill.cpp): the thread sleeps with no time set, until
-  // somebody makes it ready. Written by the thread. `naps` counts the changes.
-  std::atomic<bool> asleep{false};
+  // For whoever asks whether this process can go on by itself (standstill.cpp). Written by the thread; grows. Odd: the
+  // thread sleeps with no time set, until somebody makes it ready.
+  // Orderings  the thread: make it even, take the token || standstill: load this, then the token. Whoever finds the token
+  //            taken finds the change of this when it looks again.
   std::atomic<std::uint64_t> naps{0};
   std::atomic<pid_t> tid{0};  // of the thread that has slept here last
 

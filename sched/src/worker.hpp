@@ -35,8 +35,9 @@ struct worker {
   processor* lent = nullptr;            // p as it was when the blocking region began
   bool searching = false;               // counted in the idle protocol
 
-  // Of the monitor: the last report of a fiber that ran here for too long.
+  // Of the monitor: since when the fiber runs that was seen here last, when that was seen first, and its next report.
   nanotime hog_since = 0;
+  nanotime hog_seen = 0;
   nanotime hog_next = 0;
 
   // Hand-over to a sleeping worker: under the scheduler's mutex, then woken by the futex word.

@@ -221,6 +221,96 @@ TEST(Hog, IsReportedWithItsName) {
   }
 }
 
+// A runtime with a fiber that computes, and a dump of it.
+std::string dump_of_a_computing_fiber(const weft::runtime_options& options, bool& has_begun) {
+  weft::runtime rt(options);
+  std::atomic<bool> over{false};
+  std::atomic<bool> begun{false};
+  auto busy = rt.spawn(named("computes"), [&] {
+    begun = true;
+    compute_for_long(over);
+  });
+  has_begun = testing_support::eventually([&] { return begun.load(); });
+  const std::string text = paragraph_of(weft::debug::dump(), "computes");
+  over = true;
+  busy.join();
+  return text;
+}
+
+// A crash reporter that the program installs later, for one, would take the question for a crash.
+// covers O3
+TEST(Dump, AHandlerInstalledOverOursGetsNoSignals) {
+  static std::atomic<int> got{0};
+  weft::runtime first;
+  struct sigaction theirs {};
+  struct sigaction ours {};
+  theirs.sa_handler = [](int) { ++got; };
+  ASSERT_EQ(::sigaction(SIGSEGV, &theirs, &ours), 0);
+  bool begun = false;
+  const std::string text = dump_of_a_computing_fiber(weft::runtime_options(), begun);
+  // The second runtime has put its handler over theirs, and theirs back.
+  std::atomic<bool> over{false};
+  auto busy = first.spawn(named("computes"), [&] { compute_for_long(over); });
+  const std::string again = weft::debug::dump();
+  over = true;
+  busy.join();
+  ::sigaction(SIGSEGV, &ours, nullptr);
+  EXPECT_TRUE(begun);
+  EXPECT_EQ(got, 0);
+  EXPECT_NE(text.find("running"), std::string::npos) << text;
+  EXPECT_NE(again.find("'computes'"), std::string::npos) << again;
+}
+
+// covers O3
+TEST(Dump, ARuntimeThatHandlesNoFaultsIsNotInterrupted) {
+  const weft::runtime handles;
+  weft::runtime_options off;
+  off.handle_faults = false;
+  bool begun = false;
+  const std::string without = dump_of_a_computing_fiber(off, begun);
+  EXPECT_TRUE(begun);
+  EXPECT_NE(without.find("running"), std::string::npos) << without;
+  EXPECT_EQ(without.find("compute_for_long"), std::string::npos) << without;
+}
+
+// While the monitor was away, here in on_hog, nobody has told the time.
+// covers O8
+TEST(Hog, WhoRanWhileTheMonitorWasAwayIsNone) {
+  std::atomic<int> reports{0};
+  std::atomic<bool> over{false};
+  std::atomic<bool> innocent_reported{false};
+  weft::runtime_options options = testing_support::with_workers(2);
+  options.hog_threshold = 100ms;
+  options.on_hog = [&](const weft::hog& h) {
+    if (h.name == "innocent" && h.runs >= 1s) innocent_reported = true;
+    if (reports++ != 0) return;
+    ::usleep(1'500'000);
+    over = true;
+  };
+  on_fibers(
+      [&] {
+        std::atomic<bool> hog_runs{false};
+        auto hog = weft::spawn(named("hog"), [&] {
+          hog_runs = true;
+          compute_for_long(over);
+        });
+        auto innocent = weft::spawn(named("innocent"), [&] {
+          const auto end = std::chrono::steady_clock::now() + 20s;
+          for (int after = 0; after < 10 && std::chrono::steady_clock::now() < end; after += over ? 1 : 0) {
+            const auto turn = std::chrono::steady_clock::now() + 20ms;
+            while (std::chrono::steady_clock::now() < turn) {
+            }
+            weft::this_fiber::yield();
+          }
+        });
+        hog.join();
+        innocent.join();
+      },
+      options);
+  EXPECT_GE(reports, 1);
+  EXPECT_FALSE(innocent_reported);
+}
+
 // covers O8
 TEST(Hog, WhoLetsOthersGoFirstIsNone) {
   std::atomic<int> reports{0};
