@@ -33,7 +33,7 @@ struct debugger_access {
   static constexpr debugger_field fields[] = {
       {"fiber.size", sizeof(fiber)},
       {"fiber.suspended", offsetof(fiber, ctx.suspended)},
-      {"fiber.phase", offsetof(fiber, phase)},
+      {"fiber.phase", offsetof(fiber, look.phase_)},
       {"fiber.reason", offsetof(fiber, reason)},
       {"fiber.entered", offsetof(fiber, entered)},
       {"fiber.object", offsetof(fiber, wait_object)},

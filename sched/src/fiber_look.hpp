@@ -36,6 +36,8 @@ enum class fiber_phase : std::uint8_t {
 //            if the fiber was found suspended
 enum class look_state : std::uint8_t { free, looked_at, owed };
 
+struct debugger_access;
+
 template <template <class> class Atomic = std::atomic>
 class fiber_look {
  public:
@@ -79,6 +81,8 @@ class fiber_look {
   }
 
  private:
+  friend struct debugger_access;
+
   // Where it fails, that look is over; another one finds the phase, which was stored before this load too.
   [[gnu::noinline, gnu::cold]] bool leave_to_look() noexcept {
     look_state looked_at = look_state::looked_at;
