@@ -42,7 +42,8 @@ function(weft_set_flags target)
       $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2>)
   endif()
   target_compile_definitions(${target} PRIVATE 
-    $<$<BOOL:${WEFT_DEBUG}>:WEFT_DEBUG=1> $<$<BOOL:${WEFT_FORCE_MIGRATION}>:WEFT_FORCE_MIGRATION=1>)
+    $<$<BOOL:${WEFT_DEBUG}>:WEFT_DEBUG=1> $<$<BOOL:${WEFT_FORCE_MIGRATION}>:WEFT_FORCE_MIGRATION=1>
+    $<$<BOOL:${WEFT_PORTABLE_SWITCH}>:WEFT_PORTABLE_SWITCH=1>)
   set_target_properties(${target} PROPERTIES
     CXX_EXTENSIONS OFF
     CXX_VISIBILITY_PRESET hidden

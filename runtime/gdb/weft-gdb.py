@@ -114,7 +114,6 @@ class Process:
     def _read_scheduler(self, scheduler):
         memory, layout = self.memory, self.layout
         clock = memory.word(scheduler + layout["scheduler.clock"])
-        return_at = memory.word(scheduler + layout["scheduler.return_at"])
         pool = memory.word(scheduler + layout["scheduler.pools"])
         while pool:
             slab = memory.word(pool + layout["pool.newest"])
@@ -124,13 +123,13 @@ class Process:
                 for i in range(stacks.carved):
                     address = stacks.fiber(i)
                     if address is not None:
-                        self._add_fiber(address, clock, return_at)
+                        self._add_fiber(address, clock)
                 slab = memory.word(slab + layout["slab.older"])
             pool = memory.word(pool + layout["pool.next"])
 
-    def _add_fiber(self, address, clock, return_at):
+    def _add_fiber(self, address, clock):
         try:
-            fiber = Fiber(self, address, clock, return_at)
+            fiber = Fiber(self, address, clock)
         except gdb.MemoryError:
             self.missing += 1
             return
@@ -181,8 +180,11 @@ class Process:
         return None
 
 
+SAVED = {"rsp": "fiber.stack", "rip": "fiber.code", "rbp": "fiber.frame"}
+
+
 class Fiber:
-    def __init__(self, process, address, clock, return_at):
+    def __init__(self, process, address, clock):
         layout = process.layout
         raw = process.memory.read(address, layout["fiber.size"])
 
@@ -200,9 +202,9 @@ class Fiber:
         self.object = word("fiber.object")
         self.since = word("fiber.since") & ~1
         self.spawned_at = word("fiber.spawned_at")
-        self.suspended = word("fiber.suspended")
+        # What the switch has saved; the frame that jumped keeps the other registers.
+        self.saved = {register: word(field) for register, field in SAVED.items() if field in layout}
         self.clock = clock
-        self.return_at = return_at
 
     def thread(self):
         return self.process.threads().get(self.address)
@@ -244,15 +246,6 @@ class Fiber:
             return "%.3f s" % (max(self.process.now - self.since, 0) * 1e-9)
         return "%.3f s or more" % (max(self.clock - self.since, 0) * 1e-9)
 
-    def registers(self):
-        """What the switch has saved: Boost's order, from the return address down."""
-        at = self.suspended
-        words = self.process.memory.words(at, self.return_at // 8 + 1)
-        last = self.return_at // 8
-        saved = dict(zip(("rip", "rbp", "rbx", "r15", "r14", "r13", "r12"), (words[last - i] for i in range(7))))
-        saved["rsp"] = at + self.return_at + 8
-        return saved
-
     def why_no_stack(self):
         if self.thread() is not None:
             return None
@@ -260,7 +253,7 @@ class Fiber:
             return "has not run yet"
         if self.phase in ("running", "blocking"):
             return "is being switched to or from at this moment"
-        if not self.return_at:
+        if not self.saved:
             return "has a stack that this script cannot read on this processor"
         return None
 
@@ -325,7 +318,6 @@ class Selection:
         self.shown = None  # the id of the fiber, suspended or running
         self.registers = None
         self.at = None  # the thread, and its own place there
-        self.suspended = 0
 
     def clear(self):
         changed = self.registers is not None
@@ -337,14 +329,14 @@ class Selection:
         self.clear()
         frame = gdb.newest_frame()
         self.at = (gdb.selected_thread().ptid, int(frame.read_register("pc")), int(frame.read_register("sp")))
-        self.shown, self.registers, self.suspended = fiber.id, fiber.registers(), fiber.suspended
+        self.shown, self.registers = fiber.id, fiber.saved
         self._select_first()
 
     def as_it_was(self):
-        return (self.shown, self.registers, self.at, self.suspended)
+        return (self.shown, self.registers, self.at)
 
     def restore(self, saved):
-        self.shown, self.registers, self.at, self.suspended = saved
+        self.shown, self.registers, self.at = saved
         gdb.invalidate_cached_frames()
 
     def _select_first(self):
@@ -382,7 +374,7 @@ class FiberUnwinder(gdb.unwinder.Unwinder):
         if not selection.applies() or not selection.is_threads(pending):
             return None
         # As if it lay below the fiber's frames: gdb takes a stack that goes down for corrupt.
-        info = pending.create_unwind_info(FrameId(selection.suspended, selection.at[1]))
+        info = pending.create_unwind_info(FrameId(selection.registers["rsp"], selection.at[1]))
         for name, value in selection.registers.items():
             info.add_saved_register(name, gdb.Value(value))
         return info

@@ -90,12 +90,13 @@ class alignas(64) fiber {
   std::uint8_t checks = 0;  // departure_check
   handle_state on_start = handle_state::absent;
 
-  // Written by the same, and read by whoever looks. These and the above are all that a switch touches: one line.
+  // Written by the same, and read by whoever looks. From ctx to stops is what a switch touches: two lines.
   fiber_look<> look;
   std::atomic<wait_reason> reason{wait_reason::none};
   std::atomic<bool> entered{false};  // it has run: there are frames
   std::atomic<const void*> wait_object{nullptr};
   std::atomic<nanotime> since{0};  // of the phase, by the scheduler's clock; the lowest bit: exact_time
+  stop_word<> stops;
 
   // Constant for a stack.
   scheduler* home = nullptr;
@@ -121,7 +122,6 @@ class alignas(64) fiber {
   join_site joined;
   sleep_site sleep;
 
-  stop_word<> stops;
   wait_link* links = nullptr;  // innermost first; of the fiber itself
   std::uint32_t uninterrupted = 0;  // likewise: how many of these it has
   std::uint32_t shields = 0;        // likewise

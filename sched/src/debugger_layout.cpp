@@ -32,7 +32,11 @@ static_assert(sizeof(std::atomic<fiber_phase>) == 1 && sizeof(std::atomic<wait_r
 struct debugger_access {
   static constexpr debugger_field fields[] = {
       {"fiber.size", sizeof(fiber)},
-      {"fiber.suspended", offsetof(fiber, ctx.suspended)},
+#if defined(WEFT_OWN_SWITCH)
+      {"fiber.stack", offsetof(fiber, ctx.suspended.stack)},
+      {"fiber.code", offsetof(fiber, ctx.suspended.code)},
+      {"fiber.frame", offsetof(fiber, ctx.suspended.frame)},
+#endif
       {"fiber.phase", offsetof(fiber, look.phase_)},
       {"fiber.reason", offsetof(fiber, reason)},
       {"fiber.entered", offsetof(fiber, entered)},
@@ -44,7 +48,6 @@ struct debugger_access {
       {"fiber.name_size", fiber_name::capacity},
       {"scheduler.pools", offsetof(scheduler, pools_)},
       {"scheduler.clock", offsetof(scheduler, clock)},
-      {"scheduler.return_at", offsetof(scheduler, return_address_at)},
       {"pool.next", offsetof(stack_pool, next)},
       {"pool.newest", offsetof(stack_pool, newest_)},
       {"slab.older", offsetof(stack_slab, older)},

@@ -88,12 +88,11 @@ bool end_commit(waiter self, void* object, std::uintptr_t) noexcept {
 
 }  // namespace
 
-void fiber_entry(arrival t) noexcept {
-  WEFT_OUTERMOST_FRAME;
+void fiber_entry(void* message) noexcept {
   // No call before the sanitizers know of this stack.
-  auto* order = static_cast<departure_order*>(static_cast<departure*>(t.data)->message);
-  fiber* f = order->w->running();
-  arrived(arrive(f->ctx, t));
+  fiber* f = static_cast<worker*>(message)->running();
+  arrive(f->ctx);
+  arrived(message);
   f->entered.store(true, std::memory_order_relaxed);
   if (f->data.around == nullptr) [[likely]] {
     f->entry(f->body);

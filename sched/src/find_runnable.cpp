@@ -46,7 +46,7 @@ fiber* counted(processor* p, fiber* f) noexcept {
 
 // Of the global queue at one time: half of the ring when the own queue is empty; at a service half of what the next service
 // will find done, so that neither queue keeps the other waiting. One each, as Go has it, starves whoever overflowed there.
-constexpr std::size_t largest_share = 128;
+constexpr std::size_t largest_share = ring_capacity / 2;
 constexpr std::size_t service_share = service_budget / 2;
 
 // A guess: ready descriptors wait for at most 256 dispatches.

@@ -1,5 +1,7 @@
 #include "frames.hpp"
 
+#include <cstddef>
+
 #include <unwind.h>
 
 namespace weft::inline v0::sched {
@@ -49,71 +51,40 @@ void frames_above(const void* pc, frame_list& into) noexcept {
       &looking);
 }
 
-#if defined(__x86_64__)
+#if defined(WEFT_OWN_SWITCH)
 
-// A frame that says of itself that it was called by the suspended context: where its registers are saved is described from
-// the address that the switch left, which rbx holds. Boost builds its switch with a slot for a stack guard, as Debian does,
-// or without; everything but the control words then lies one word lower.
-//   rdi what the switch left   rsi, rdx  the arguments of _Unwind_Backtrace
+// A frame that says of itself that it was called by the suspended context: rbx points to what was saved, where the expressions
+// find the stack pointer, the place and the frame pointer. The other registers are the compiler's to restore from the frame
+// that jumped.
+//   rdi  what was saved   rsi, rdx  the arguments of _Unwind_Backtrace
+static_assert(offsetof(saved_context, stack) == 0 && offsetof(saved_context, code) == 8 &&
+              offsetof(saved_context, frame) == 16);
 asm(R"(
   .text
-  .macro weft_define_walk name, shift
   .p2align 4
-  .hidden \name
-  .globl \name
-  .type \name, @function
-\name:
+  .hidden weft_walk_saved
+  .globl weft_walk_saved
+  .type weft_walk_saved, @function
+weft_walk_saved:
   .cfi_startproc
   endbr64
   pushq %rbx
   movq %rdi, %rbx
   movq %rsi, %rdi
   movq %rdx, %rsi
-  .cfi_def_cfa %rbx, 0x40 + \shift
-  .cfi_offset %rbp, -0x10
-  .cfi_offset %rbx, -0x18
-  .cfi_offset %r15, -0x20
-  .cfi_offset %r14, -0x28
-  .cfi_offset %r13, -0x30
-  .cfi_offset %r12, -0x38
+  .cfi_escape 0x0f, 0x03, 0x73, 0x00, 0x06        # CFA = *(rbx + 0)
+  .cfi_escape 0x10, 0x10, 0x02, 0x73, 0x08        # rip at rbx + 8
+  .cfi_escape 0x10, 0x06, 0x02, 0x73, 0x10        # rbp at rbx + 16
   call *_Unwind_Backtrace@GOTPCREL(%rip)
   popq %rbx
   ret
   .cfi_endproc
-  .size \name, . - \name
-  .endm
-  weft_define_walk weft_walk_saved, 0
-  weft_define_walk weft_walk_saved_guarded, 8
+  .size weft_walk_saved, . - weft_walk_saved
 )");
 
-extern "C" {
-[[gnu::visibility("hidden")]] int weft_walk_saved(const void* saved, _Unwind_Trace_Fn step, void* arg) noexcept;
-[[gnu::visibility("hidden")]] int weft_walk_saved_guarded(const void* saved, _Unwind_Trace_Fn step, void* arg) noexcept;
-}
-
-namespace {
-
-using walk_saved = int (*)(const void*, _Unwind_Trace_Fn, void*) noexcept;
-
-walk_saved how_to_walk() noexcept {
-  static const walk_saved found = []() noexcept -> walk_saved {
-    switch (saved_return_address()) {
-      case 0x38:
-        return weft_walk_saved;
-      case 0x40:
-        return weft_walk_saved_guarded;
-      default:
-        return nullptr;
-    }
-  }();
-  return found;
-}
-
-}  // namespace
+extern "C" [[gnu::visibility("hidden")]] int weft_walk_saved(const void* saved, _Unwind_Trace_Fn step, void* arg) noexcept;
 
 void frames_of(const context& suspended, frame_list& into) noexcept {
-  const walk_saved walk_from = how_to_walk();
-  if (walk_from == nullptr) return;
   struct collection {
     frame_list& list;
     bool own = true;  // the first is the walking function
@@ -123,7 +94,7 @@ void frames_of(const context& suspended, frame_list& into) noexcept {
               return c.own ? !(c.own = false) : add(c.list, pc);
             },
             &found};
-  walk_from(suspended.suspended, step, &to);
+  weft_walk_saved(&suspended.suspended, step, &to);
 }
 
 #else
@@ -132,8 +103,6 @@ void frames_of(const context&, frame_list&) noexcept {}
 
 #endif
 
-const std::byte* stack_position_of(const context& suspended) noexcept {
-  return static_cast<const std::byte*>(suspended.suspended);
-}
+const std::byte* stack_position_of(const context& suspended) noexcept { return suspended.suspended.stack_position(); }
 
 }  // namespace weft::inline v0::sched

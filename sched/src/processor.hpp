@@ -36,6 +36,9 @@ inline constexpr std::uint32_t next_in_a_row = 16;
 // Not here   the count of idle processors (idle_protocol), in which blocking ones are included
 enum class processor_state : std::uint32_t { idle, running, blocking };
 
+// A thousand fibers that take turns should not go through the global queue, whose lists touch each of them. Go's is 256.
+inline constexpr std::size_t ring_capacity = 1024;
+
 // One in so many fibers made runnable tells how long it waits: two looks at the clock for so many switches.
 inline constexpr std::uint32_t run_wait_sample = 64;
 
@@ -47,7 +50,7 @@ struct alignas(128) processor {
   const unsigned index;
   const bool alone;  // the scheduler has no other: no thieves, and no locked instructions against them
 
-  run_queue<fiber> queue;
+  run_queue<fiber, ring_capacity> queue;
   timer_heap timers;
   std::atomic<processor_state> state{processor_state::idle};
 

@@ -136,6 +136,13 @@ class run_queue {
     return item;
   }
 
+  // peek returns what is popped after i others, or null. A hint: a thief may have it by now. Owner only.
+  [[nodiscard]] T* peek(std::uint64_t i) const noexcept {
+    const std::uint64_t at = head_.load(std::memory_order_relaxed) + i;
+    if (static_cast<std::int64_t>(tail_.load(std::memory_order_relaxed) - at) <= 0) return nullptr;
+    return ring_[at & (Capacity - 1)].load(std::memory_order_relaxed);
+  }
+
   // steal_into takes the older half of this ring, rounded up: the oldest is returned for the caller to run, the rest is
   // appended to `thief` in order (less than half if that has no room). If the ring is empty and `mode` allows it, takes
   // the next slot's item instead. Null if there was nothing. Called by the owner of `thief`, which is another queue.

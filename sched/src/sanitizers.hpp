@@ -15,3 +15,12 @@
 #define WEFT_TSAN 1
 #endif
 #endif
+
+// WEFT_UNINSTRUMENTED is for code that runs while the sanitizers don't know on which stack.
+#if defined(WEFT_ASAN)
+#define WEFT_UNINSTRUMENTED __attribute__((no_sanitize("address")))
+#elif defined(WEFT_TSAN)
+#define WEFT_UNINSTRUMENTED __attribute__((no_sanitize("thread")))
+#else
+#define WEFT_UNINSTRUMENTED
+#endif

@@ -168,7 +168,6 @@ class scheduler {
   const scheduler_options options;
   netpoller& poller;
   std::vector<std::unique_ptr<processor>> processors;
-  const std::size_t return_address_at = saved_return_address();  // here for debuggers
 
   idle_protocol<> idle;
   global_queue global;

@@ -18,6 +18,17 @@ namespace weft::inline v0::sched {
 class scheduler;
 struct processor;
 
+// What the one who leaves a context wants done on arrival.
+struct departure_order {
+  fiber* from = nullptr;     // null: the worker's loop
+  bool cancellable = false;  // `from` has announced a site
+  fiber_phase as = fiber_phase::none;  // what `from` does from now on
+  // The commit; null without `from`.
+  bool (*run)(waiter self, void* object, std::uintptr_t word) noexcept = nullptr;
+  void* object = nullptr;
+  std::uintptr_t word = 0;
+};
+
 // worker is one thread and what it is doing. Owned by its thread, but for the hand-over fields. Lives until its scheduler is
 // destroyed.
 struct worker {
@@ -30,6 +41,7 @@ struct worker {
 
   context own;                          // the loop, on the thread's own stack
   exception_state* exceptions = nullptr;  // the thread's
+  departure_order order;                // of the switch that is under way; here, where it is in the CPU's caches
   processor* p = nullptr;               // null: no right to run fibers (idle, or in a blocking region)
   std::atomic<fiber*> current{nullptr};  // null in the loop; written by the thread, and read by whoever looks
   processor* lent = nullptr;            // p as it was when the blocking region began
@@ -52,22 +64,8 @@ struct worker {
   void set_running(fiber* f) noexcept { current.store(f, std::memory_order_release); }
 };
 
-// What the one who leaves a context wants done on arrival.
-struct departure_order {
-  worker* w;   // of the thread on which the switch happens
-  fiber* from; // null: the worker's loop
-  bool cancellable;  // `from` has announced a site
-  fiber_phase as;    // what `from` does from now on
-  // The commit; null without `from`. Its members are passed one by one, in registers, down to here: copied as a whole they
-  // would be loaded 16 bytes at a time just after they were stored 8 at a time, which stalls.
-  bool (*run)(waiter self, void* object, std::uintptr_t word) noexcept;
-  void* object;
-  std::uintptr_t word;
-};
-
-// arrived is the first thing done after every switch, with the message of switch_context: what was left is whole now, and what
-// makes it findable may run. It reads the order by value first: it lies on the stack that was left, which may be running
-// elsewhere, or be gone, once the commit has published it.
+// arrived is the first thing done after every switch, with the message of switch_context, which is the worker: what was left is
+// whole now, and what makes it findable may run.
 void arrived(void* message) noexcept;
 
 // check_departure is for a fiber with `checks`, on its own stack, before it leaves its thread or may have to; `to` is what it
@@ -87,7 +85,7 @@ void depart_to_loop(worker* w, fiber* f, decltype(commit::run) then, void* objec
 void run(worker* w, fiber* f) noexcept;
 
 // fiber_entry is where a fresh fiber arrives.
-void fiber_entry(arrival t) noexcept;
+void fiber_entry(void* message) noexcept;
 
 // worker_main is the body of a worker's thread.
 void* worker_main(void* w) noexcept;

@@ -106,13 +106,13 @@ TEST(Park, TheCommitRunsAfterTheDepartureOnAnotherStack) {
     std::byte here{};
     n.frame = &here;
     n.self = sched::current_fiber();
-    n.self->ctx.suspended = nullptr;
+    n.self->ctx.suspended = {};
     sched::park({[](sched::waiter self, void* object, std::uintptr_t) noexcept {
                    auto* of = static_cast<note*>(object);
                    std::byte there{};
                    sched::fiber* f = self.as_fiber();
                    of->elsewhere = !(&there >= f->stack_bottom && &there < f->stack_top());
-                   of->saved = f == of->self && f->ctx.suspended != nullptr;
+                   of->saved = f == of->self && !f->ctx.suspended.empty();
                    return false;
                  },
                  &n},

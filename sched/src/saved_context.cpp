@@ -1,0 +1,56 @@
+#include "saved_context.hpp"
+
+namespace weft::inline v0::sched {
+
+#if defined(WEFT_OWN_SWITCH)
+
+// The first frame of a stack: rdi is the message, rbp the entry. Who walks the stack stops here, since it says that nobody has
+// called it.
+asm(R"(
+  .text
+  .p2align 4
+  .hidden weft_enter_context
+  .globl weft_enter_context
+  .type weft_enter_context, @function
+weft_enter_context:
+  .cfi_startproc
+  .cfi_undefined rip
+  endbr64
+  movq %rbp, %rax
+  xorl %ebp, %ebp
+  callq *%rax
+  ud2
+  .cfi_endproc
+  .size weft_enter_context, . - weft_enter_context
+)");
+
+extern "C" [[gnu::visibility("hidden")]] void weft_enter_context();
+
+saved_context saved_at_entry(std::byte*, std::byte* top, context_entry entry) noexcept {
+  saved_context c;
+  c.stack = reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(top) & ~std::uintptr_t{15});
+  c.code = reinterpret_cast<void*>(&weft_enter_context);
+  c.frame = reinterpret_cast<void*>(entry);
+  asm volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(c.sse_control), "=m"(c.x87_control));
+  return c;
+}
+
+#else
+
+namespace {
+
+WEFT_UNINSTRUMENTED void enter(boost::context::detail::transfer_t t) {
+  const auto* const note = static_cast<const jump_note*>(t.data);
+  note->from->suspended = t.fctx;
+  note->to->entry(note->message);
+}
+
+}  // namespace
+
+saved_context saved_at_entry(std::byte* bottom, std::byte* top, context_entry entry) noexcept {
+  return {boost::context::detail::make_fcontext(top, static_cast<std::size_t>(top - bottom), enter), entry};
+}
+
+#endif
+
+}  // namespace weft::inline v0::sched
