@@ -1,5 +1,5 @@
-// What a parked fiber takes of memory, and of page tables, which its resident size leaves out: with 10 000, 100 000 and a million
-// of them, each with its guard.
+// What a parked fiber takes of memory, and of page tables, which its resident size leaves out: with 10 000, 100 000 and a
+// million of them, each with its guard.
 #include "samples.hpp"
 
 #include <weft/weft.hpp>

@@ -6,7 +6,8 @@
 
 namespace weft::inline v0::sched {
 
-// registry_readers counts those who go from the slots to the control blocks of the fibers in use, any of which may end meanwhile.
+// registry_readers counts those who go from the slots to the control blocks of the fibers in use, any of which may end
+// meanwhile.
 //
 // The count
 // States     how many there are    raised: reading's beginning    lowered: its end

@@ -21,11 +21,11 @@ struct stack_layout {
   static stack_layout for_size(std::size_t requested) noexcept;
 };
 
-// stack_slab is one mapping of `capacity` slots. It lives as long as its pool. A slot is virgin, or has a guard; with a guard it
-// has a control block (built), or no memory at all (bare). carve builds, strip makes bare, and scour makes virgin again, which
-// gives the page tables back as well.
-// Not thread-safe but for the walks: carve and put_back exclude each other by the pool's lock, strip and scour run on slots, or
-// on a slab, that nobody else is given meanwhile.
+// stack_slab is one mapping of `capacity` slots. It lives as long as its pool. A slot is virgin, or has a guard; with a guard
+// it has a control block (built), or no memory at all (bare). carve builds, strip makes bare, and scour makes virgin again,
+// which gives the page tables back as well.
+// Not thread-safe but for the walks: carve and put_back exclude each other by the pool's lock, strip and scour run on slots,
+// or on a slab, that nobody else is given meanwhile.
 //
 // The slot word, one per slot, outside of the stacks so that listing fibers touches no stack
 // Bits       0      in use: from create_fiber to the return of the stack

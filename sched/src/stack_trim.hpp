@@ -7,8 +7,8 @@ namespace weft::inline v0::sched {
 
 class scheduler;
 
-// stack_trim gives the memory of stacks that are not needed back, control blocks included, a handful at each tick of the monitor.
-// Owned by the monitor.
+// stack_trim gives the memory of stacks that are not needed back, control blocks included, a handful at each tick of the
+// monitor, who owns it. Lives as long as the monitor runs.
 //
 // When nobody holds the address of a free stack's control block any more
 // An ended fiber's control block is still touched by those who learn there that they have come too late. Each of them is one of

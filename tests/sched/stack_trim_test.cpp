@@ -96,6 +96,24 @@ TEST(StackTrim, WaitsForAWorkerThatIsStillInACommit) {
   EXPECT_FALSE(s.seen_free) << "given back under the worker's hands";
 }
 
+TEST(StackTrim, WaitsForWhoeverReadsTheRegistry) {
+  engine e(workers_wanted(), at_once());
+  sched::fiber_options other_pool;  // as above
+  other_pool.stack_size = 64 * 1024;
+  {
+    const sched::registry_readers::reading now(e->readers);
+    e.spawn([] {}, other_pool).join();
+    ASSERT_TRUE(spin_until([&] { return sched::stats_of(*e).warm_stacks != 0; }));
+    // Several ticks.
+    const sched::nanotime until = sched::after(60 * millisecond);
+    while (sched::now() < until) {
+      ASSERT_NE(sched::stats_of(*e).warm_stacks, 0u) << "given back under the reader's eyes";
+      ::sched_yield();
+    }
+  }
+  EXPECT_TRUE(all_given_back(*e));
+}
+
 TEST(StackTrim, FibersComeAndGoAndAreLookedAtMeanwhile) {
   const auto seed = std::random_device{}();
   SCOPED_TRACE(seed);
@@ -111,8 +129,8 @@ TEST(StackTrim, FibersComeAndGoAndAreLookedAtMeanwhile) {
       while (!over.load()) {
         sched::inspect(
             *e, {}, [](void* context, const sched::fiber_view& v) { *static_cast<std::uint64_t*>(context) += v.id; }, &found);
-        sched::for_each_live(*e, [](void* context, std::uint64_t id, const char*) { *static_cast<std::uint64_t*>(context) += id; },
-                             &found);
+        sched::for_each_live(
+            *e, [](void* context, std::uint64_t id, const char*) { *static_cast<std::uint64_t*>(context) += id; }, &found);
       }
     });
     for (int wave = 0; wave < 4; ++wave) {

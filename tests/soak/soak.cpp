@@ -1,5 +1,5 @@
-// soak: everything at once for a long time. Fails if anything that must hold does not, if a fiber is left waiting, or if memory,
-// descriptors or threads grow.
+// soak: everything at once for a long time. Fails if anything that must hold does not, if a fiber is left waiting, or if
+// memory, descriptors or threads grow.
 #include "work.hpp"
 
 #include <runtime/process_counts.hpp>
@@ -46,7 +46,10 @@ settings settings_from(int argc, char** argv) {
   for (int i = 1; i < argc; i += 2) {
     const std::string_view name = argv[i];
     if (name == "--help") usage(0);
-    unsigned* const to = name == "--seconds" ? &s.seconds : name == "--seed" ? &s.seed : name == "--workers" ? &s.workers : nullptr;
+    unsigned* to = nullptr;
+    if (name == "--seconds") to = &s.seconds;
+    if (name == "--seed") to = &s.seed;
+    if (name == "--workers") to = &s.workers;
     if (to == nullptr || i + 1 == argc) usage(2);
     const std::string_view text = argv[i + 1];
     if (std::from_chars(text.data(), text.data() + text.size(), *to).ptr != text.data() + text.size()) usage(2);
@@ -74,8 +77,9 @@ sample take_sample(const weft::runtime_stats& stats) {
 }
 
 void print(const char* when, const sample& s) {
-  std::printf("%-10s %7zu KiB resident, %5zu KiB of page tables, %3zu descriptors, %2zu threads, %5zu stacks, %4zu fibers\n", when,
-              s.resident, s.page_tables, s.descriptors, s.threads, s.stacks, s.live);
+  std::printf("%-10s %7zu KiB resident, %5zu KiB of page tables, %3zu descriptors, %2zu threads, ", when, s.resident,
+              s.page_tables, s.descriptors, s.threads);
+  std::printf("%5zu stacks, %4zu fibers\n", s.stacks, s.live);
   std::fflush(stdout);
 }
 
@@ -129,12 +133,12 @@ void bursts(soak::shared& with, const std::atomic<bool>& over) {
   }
 }
 
-// judge compares a stretch after the warm-up with one of the same length at the end, by the medians: what bursts need for a moment,
-// and the connections that then wait for their server to close them, is no growth.
+// judge compares a stretch after the warm-up with one of the same length at the end, by the medians: what bursts need for
+// a moment, and the connections that then wait for their server to close them, is no growth.
 //
-// Memory may grow by a tenth and the 8 MiB that an allocator's arenas come to: a leak of some bytes in each of the thousand
-// rounds a second is more than that in 10 minutes. The others go up and down with the load, whose connections they are.
-// Threads have a bound of their own: workers, the same number on their way out of blocking(), those in it, the monitor and main.
+// Memory may grow by a tenth and the 8 MiB that an allocator's arenas come to: a leak of some bytes in each of thousands
+// of rounds a second is more than that in 10 minutes. Descriptors go up and down with the load, whose connections they
+// are. Threads have a bound of their own: workers, as many on their way out of blocking(), those in it, monitor and main.
 void judge(soak::book& books, std::span<const sample> samples, unsigned workers) {
   const std::size_t warm = samples.size() / 5;
   const std::size_t stretch = (samples.size() - warm) / 3;
