@@ -1,4 +1,5 @@
-// weft::lock_check beside an allocator that locks: malloc of the whole program, under one mutex that can be taken once.
+// weft::lock_check beside an allocator that locks: malloc of the whole program, under one mutex that can be taken once, and
+// another one inside of it.
 #include "tcp_pair.hpp"
 
 #include <algorithm>
@@ -27,6 +28,7 @@ void __libc_free(void*) noexcept;
 namespace {
 
 pthread_mutex_t heap_lock = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+pthread_mutex_t pages_lock = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
 std::atomic<long> by_fibers{0};
 
 // Everything that comes back to malloc from inside of it ends here.
@@ -38,11 +40,11 @@ std::atomic<long> by_fibers{0};
 class in_heap {
  public:
   in_heap() noexcept {
-    if (pthread_mutex_lock(&heap_lock) != 0) die("malloc within malloc\n");
+    if (pthread_mutex_lock(&heap_lock) != 0 || pthread_mutex_lock(&pages_lock) != 0) die("malloc within malloc\n");
     if (weft::sched::current_scheduler() != nullptr) by_fibers.fetch_add(1, std::memory_order_relaxed);
   }
   ~in_heap() {
-    if (pthread_mutex_unlock(&heap_lock) != 0) die("malloc gives back what it doesn't have\n");
+    if (pthread_mutex_unlock(&pages_lock) != 0 || pthread_mutex_unlock(&heap_lock) != 0) die("malloc holds no lock\n");
   }
   in_heap(const in_heap&) = delete;
   in_heap& operator=(const in_heap&) = delete;

@@ -169,7 +169,7 @@ TEST_F(LockCheckDeathTest, AsOftenTakenAsGivenBack) {
 // covers O33
 TEST_F(LockCheckDeathTest, BothEndsOfABlockingCallAreSuchPlaces) {
   const auto blocks = [](auto body) { return [body] { weft::blocking(body); }; };
-  EXPECT_EXIT(holding([&] { mutex.lock(); }, blocks([] {})), ::testing::KilledBySignal(SIGABRT),
+  EXPECT_EXIT(holding([&] { mutex.lock(); }, blocks([&] { mutex.unlock(); })), ::testing::KilledBySignal(SIGABRT),
               report("pthread mutex", "begins or ends a blocking call"));
   EXPECT_EXIT(holding([] {}, blocks([&] { takes_it([&] { mutex.lock(); }); })), ::testing::KilledBySignal(SIGABRT),
               report("pthread mutex", "begins or ends a blocking call"));
