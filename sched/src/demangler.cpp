@@ -4,12 +4,14 @@
 
 #include <weft/sched/sys.hpp>
 
+#include <cstdlib>
 #include <cstring>
 
+#include <cxxabi.h>
 #include <sys/mman.h>
 
-// libstdc++'s demangler without malloc, which its verbose terminate handler was made for; exported since GCC 4.3. Gives its text
-// piece by piece; returns a negative number if there is none.
+// libstdc++'s demangler without malloc, which its verbose terminate handler was made for; not everywhere exported. Gives its
+// text piece by piece, and returns 0, or another number if there is none.
 extern "C" [[gnu::weak]] int __gcclibcxx_demangle_callback(const char* mangled,
                                                            void (*take)(const char*, std::size_t, void*), void* argument);
 
@@ -35,6 +37,15 @@ void take(const char* piece, std::size_t size, void* argument) noexcept {
   end_detour(t);
 }
 
+void demangle_with_malloc(detour& d) noexcept {
+  auto& t = static_cast<task&>(d);
+  int status = 0;
+  char* const text = abi::__cxa_demangle(t.name, nullptr, nullptr, &status);
+  t.done = text != nullptr;
+  if (t.done) t.out.append(text);
+  std::free(text);
+}
+
 void demangle(detour& d) noexcept {
   auto& t = static_cast<task&>(d);
   t.done = ::__gcclibcxx_demangle_callback(t.name, take, &t) == 0;
@@ -46,7 +57,7 @@ bool is_mangled(const char* name) noexcept {
 
 }  // namespace
 
-demangler::demangler() noexcept {
+demangler::demangler(allocation malloc) noexcept : malloc_(malloc) {
   void* p = ::mmap(nullptr, stack_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   memory_ = p == MAP_FAILED ? nullptr : static_cast<std::byte*>(p);
   // The lowest page stays without access, as a guard.
@@ -61,8 +72,9 @@ demangler::~demangler() {
 }
 
 WEFT_REAL_STACK void demangler::append(const char* name, text_buffer& out) noexcept {
-  if (memory_ != nullptr && ::__gcclibcxx_demangle_callback != nullptr && is_mangled(name)) {
-    task t{{demangle}, name, out, false};
+  const bool without_malloc = ::__gcclibcxx_demangle_callback != nullptr;
+  if (memory_ != nullptr && is_mangled(name) && (without_malloc || malloc_ == allocation::allowed)) {
+    task t{{without_malloc ? demangle : demangle_with_malloc}, name, out, false};
     take_detour(t, memory_ + page, memory_ + stack_size);
     if (t.done) return;
     out.clear();

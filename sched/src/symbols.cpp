@@ -57,7 +57,7 @@ code_location locate(const void* address, code_address kind, std::span<char> nam
   function_symbol function;
   if (!file.find(wanted - module.bias, function)) return found;
   text_buffer function_text(names.subspan(found.module.size()));
-  demangler demangled;
+  demangler demangled(demangler::allocation::forbidden);
   append_name(file, function, demangled, function_text);
   found.function = function_text.text();
   found.function_offset = found.module_offset - function.start;
@@ -160,7 +160,7 @@ struct symbolizer::state {
 
   std::vector<std::unique_ptr<loaded_module>> modules;
   std::unordered_map<std::uintptr_t, place> places;
-  demangler names;
+  demangler names{demangler::allocation::allowed};
   char text[longest_function];
 };
 
