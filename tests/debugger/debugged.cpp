@@ -95,14 +95,14 @@ int run_fibers(bool die) {
   weft::channel<int> channel(0);
   weft::mutex m;
   m.lock();
-  auto [read_end, write_end] = weft::os::pipe();
+  weft::os::pipe_ends pipe = weft::os::pipe();
   std::array<int, 2> plain;
   if (::pipe(plain.data()) != 0) return 1;
 
   auto receiver = weft::spawn(named("receiver"), [&] { return wait_on_channel(channel, 20); });
   auto locker = weft::spawn(named("locker"), [&] { wait_on_mutex(m); });
   auto sleeper = weft::spawn(named("sleeper"), [] { wait_on_clock(); });
-  auto reader = weft::spawn(named("reader"), [&] { return wait_on_pipe(read_end); });
+  auto reader = weft::spawn(named("reader"), [&] { return wait_on_pipe(pipe.reader); });
   auto joiner = weft::spawn(named("joiner"), [&] { wait_on_fiber(receiver); });
   auto blocker = weft::spawn(named("blocker"), [&] { weft::blocking([&] { block_the_thread(plain[0]); }); });
   for (const char* state : {"'receiver' [receive", "'locker' [lock", "'sleeper' [sleep", "'reader' [read", "'joiner' [join",
@@ -118,7 +118,7 @@ int run_fibers(bool die) {
 
   static_cast<void>(channel.send(1));
   m.unlock();
-  write_end.write(std::string_view("!"));
+  pipe.writer.write(std::string_view("!"));
   if (::write(plain[1], "!", 1) != 1) return 1;
   for (weft::fiber<void>* sleeps : {&sleeper, &elsewhere}) {
     sleeps->request_stop();
