@@ -215,7 +215,9 @@ void expect_list(const std::string& list) {
   for (const auto& e : expected) {
     const std::string line = line_with(list, std::string("  ") + e.name + "  ");
     EXPECT_TRUE(contains(line, e.state)) << e.name << " in:\n" << list;
-    EXPECT_TRUE(contains(line, e.place)) << e.name << " in:\n" << list;
+    // A sanitizer's own read() is a function of the program.
+    const bool in_sanitizer = testing_support::sanitized && std::string_view(e.name) == "blocker";
+    EXPECT_TRUE(in_sanitizer || contains(line, e.place)) << e.name << " in:\n" << list;
   }
   EXPECT_TRUE(contains(line_with(list, "  joiner  "), "'receiver'")) << list;
   EXPECT_TRUE(contains(line_with(list, "  reader  "), "debugged.cpp:")) << list;
