@@ -215,7 +215,7 @@ bool nap(thread_record* r, nanotime until) noexcept {
 void ready_thread(thread_record* r) noexcept { backstage::of(r).wake(); }
 
 // dispatch.cpp and wake.cpp
-void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word, fiber_phase as) noexcept {
+void depart(worker*, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word, fiber_phase as) noexcept {
   testing::role& me = backstage::of(f);
   me.order = {f, f->stops.announced(), as, then, object, word};
   me.where.store(testing::whereabouts::departed, std::memory_order_seq_cst);
