@@ -38,15 +38,15 @@ fiber* next_to_run(processor* p) noexcept {
 }
 
 // fetch_ahead brings what a switch touches of the next two fibers into the CPU's caches: among a thousand fibers each of these
-// lines would be waited for. The control block of the one tells where the stack of the next is; it may be anybody's by now,
-// and then the hint is lost.
+// lines would be waited for. A thief may have them by now, and then the hint is lost; their control blocks can be read until
+// this processor's next dispatch (stack_trim.hpp).
 void fetch_ahead(const run_queue<fiber, ring_capacity>& queue) noexcept {
 #if !defined(WEFT_TSAN)
   if (const fiber* const second = queue.peek(1)) {
     __builtin_prefetch(second);
     __builtin_prefetch(reinterpret_cast<const std::byte*>(second) + 64);
-    __builtin_prefetch(queue.peek(0)->ctx.suspended.stack_position());
   }
+  if (const fiber* const first = queue.peek(0)) __builtin_prefetch(first->ctx.suspended.stack_position());
 #endif
 }
 
