@@ -18,7 +18,7 @@ TEXT = b"weft debugger 1\0"
 LIBRARY_FUNCTION = re.compile(r"(weft::|std::|boost::context|jump_fcontext|make_fcontext|__|_Z+N?S?t|_Z+NK?4weft)")
 LIBRARY_FILE = re.compile(r"/(libc|libpthread|libstdc\+\+|libgcc_s|libweft|libboost_context|ld-linux)[-.][^/]*$")
 LIBRARY_SOURCE = re.compile(r"/include/(weft|c\+\+)/")
-FIBER_ENTRY = "_ZN4weft2v05sched11fiber_entryEN5boost7context6detail10transfer_tE"
+FIBER_ENTRY = "_ZN4weft2v05sched11fiber_entryEPv"
 
 
 class Memory:
@@ -409,10 +409,14 @@ class FiberFrames:
 def own_source():
     """The directory with the library's sources as the program's debugging information has it, or None."""
     try:
-        sal = gdb.find_pc_line(int(gdb.parse_and_eval("(unsigned long)&" + FIBER_ENTRY)))
+        block = gdb.block_for_pc(int(gdb.parse_and_eval("(unsigned long)&" + FIBER_ENTRY)))
     except gdb.error:
         return None
-    parts = sal.symtab.fullname().rsplit("/sched/src/", 1) if sal.symtab else ()
+    function = None  # the outermost: others may be inlined at its beginning
+    while block is not None:
+        function = block.function or function
+        block = block.superblock
+    parts = function.symtab.fullname().rsplit("/sched/src/", 1) if function is not None else ()
     return parts[0] if len(parts) == 2 else None
 
 

@@ -232,7 +232,7 @@ void expect_stacks(const std::string& all) {
   const auto check = [&] {
     if (fiber.empty() || contains(fiber, "'fresh'")) return;
     ++stacks;
-    EXPECT_TRUE(contains(last, "fiber_entry")) << fiber << "\n" << stack;
+    EXPECT_TRUE(contains(last, "weft_enter_context")) << fiber << "\n" << stack;
     EXPECT_FALSE(contains(stack, "??") || contains(stack, "corrupt") || contains(stack, "Backtrace stopped"))
         << fiber << "\n" << stack;
     for (const auto& [name, function] : {std::pair{"'receiver'", "wait_on_channel"}, {"'locker'", "wait_on_mutex"},

@@ -17,7 +17,7 @@ struct dump_options {
 
   dump_format format = dump_format::text;
   bool frames = true;  // the backtraces, which take most of the time
-  std::size_t limit = SIZE_MAX;  // fibers of each runtime that are described; the others are counted
+  std::size_t limit = ~std::size_t{0};  // fibers of each runtime that are described; the others are counted
 };
 
 // dump describes every live fiber of every runtime of the process: id, name, what it does and since when, what it waits for

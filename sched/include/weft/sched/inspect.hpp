@@ -42,7 +42,7 @@ struct fiber_view {
 
 struct inspect_options {
   bool frames = true;
-  std::size_t limit = SIZE_MAX;  // fibers that are visited
+  std::size_t limit = ~std::size_t{0};  // fibers that are visited
 };
 
 // inspect calls visit with every live fiber of s. What is suspended stays so until visit returns; a few others with it. So
