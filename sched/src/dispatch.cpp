@@ -40,7 +40,7 @@ fiber* next_to_run(processor* p) noexcept {
 // fetch_ahead brings what a switch touches of the next two fibers into the CPU's caches: among a thousand fibers each of these
 // lines would be waited for. A thief may have them by now, and then the hint is lost; their control blocks can be read until
 // this processor's next dispatch (stack_trim.hpp).
-void fetch_ahead(const run_queue<fiber, ring_capacity>& queue) noexcept {
+void fetch_ahead([[maybe_unused]] const run_queue<fiber, ring_capacity>& queue) noexcept {
 #if !defined(WEFT_TSAN)
   if (const fiber* const second = queue.peek(1)) {
     __builtin_prefetch(second);

@@ -60,29 +60,34 @@ void recycle(fiber* f, processor* p) noexcept {
   }
 }
 
+// Done is published before the fiber's own reference goes: whoever joins may let go of the handle at once, and then the last of
+// the two recycles.
+void publish_end(fiber& f) noexcept {
+  if (const waiter joiner = waiter::from_bits(f.joined.word.end())) ready(joiner);
+}
+
 // The commit of a fiber's end: on the stack of whatever runs next.
-bool end_commit(waiter self, void* object, std::uintptr_t) noexcept {
+bool end_commit(waiter self, void* object, std::uintptr_t published) noexcept {
   fiber* f = self.as_fiber();
   auto* p = static_cast<processor*>(object);
   dispose(f->ctx, f->stack_bottom, f->stack_top());
   if ((f->checks & depth_check) != 0) [[unlikely]] f->home->stack_marks->note_end(*f);
-  bool handle_exists = f->on_start != handle_state::absent;
-  bump(p->ended, std::memory_order_release);  // pairs with live(): the spawn of this fiber is seen with its end
-  if (!handle_exists) {
-    recycle(f, p);
-    return true;
-  }
-  // Done is published before the reference goes: whoever joins may let go of the handle at once, and then the last of
-  // the two recycles.
-  waiter joiner = waiter::from_bits(f->joined.word.end());
-  if (f->references.fetch_sub(1, std::memory_order_acq_rel) == 1) recycle(f, p);
-  if (joiner) ready(joiner);
+  if (published == 0) publish_end(*f);
+  if (f->on_start == handle_state::absent || f->references.fetch_sub(1, std::memory_order_acq_rel) == 1) recycle(f, p);
   return true;
 }
 
 [[noreturn]] void end(worker* w, fiber* f) noexcept {
   w->set_running(f);
-  depart(w, f, end_commit, w->p, 0, fiber_phase::none);
+  bump(w->p->ended, std::memory_order_release);  // pairs with live(): the spawn of this fiber is seen with its end
+  // With nobody else to run, before the departure, which then leads straight to whoever joins. Else after it: whoever joins
+  // many should find that more than one has ended.
+  bool published = f->on_start == handle_state::absent;
+  if (!published && w->p->queue.empty()) {
+    published = true;
+    publish_end(*f);
+  }
+  depart(w, f, end_commit, w->p, published ? 1 : 0, fiber_phase::none);
   fatal("a fiber was resumed after its end");
 }
 

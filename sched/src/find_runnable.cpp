@@ -53,7 +53,7 @@ constexpr std::size_t service_share = service_budget / 2;
 constexpr std::uint32_t most_polls_skipped = 4;
 
 // take_elsewhere is take_global of forced migration: a fiber that ran elsewhere last, unless nobody else takes the others.
-fiber* take_elsewhere(worker* w) noexcept {
+[[maybe_unused]] fiber* take_elsewhere(worker* w) noexcept {
   scheduler& s = *w->home;
   constexpr int most_refusals = 256;  // a guess: about as long as a worker needs to wake up
   for (int i = s.processors.size() > 1 ? 0 : most_refusals; s.global.size() != 0; ++i) {

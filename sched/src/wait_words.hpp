@@ -108,10 +108,10 @@ void cancel_announced(stop_word<Atomic>& word, const Atomic<bool>& everybody) no
 }
 
 // join_word is where the one who joins a fiber waits.
-// States     0 nobody has come | waiter* parked | done: the fiber has ended and left its stack
+// States     0 nobody has come | waiter* parked | done: the fiber has ended, and is about to leave its stack
 //            set: wait (0 -> waiter*), end (any -> done)    left: end, a stop's take_out (waiter* -> 0)
 // Ownership  who takes waiter* out owns that waiter
-// Orderings  O1 done releases, ended acquires: the result and the departed stack are seen whole
+// Orderings  O1 done releases, ended acquires: the result is seen whole
 //            O2 of stop_word: wait publishes with seq_cst
 template <template <class> class Atomic = atomic>
 class join_word {

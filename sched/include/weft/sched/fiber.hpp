@@ -38,8 +38,8 @@ WEFT_API void start(fiber& f) noexcept;
 // discard returns a fiber that was never started.
 WEFT_API void discard(fiber& f) noexcept;
 
-// join waits until the fiber has ended and left its stack. False if the caller was stopped first. One joiner at a
-// time; a second one and a fiber that joins itself are fatal. REQUIRES: the caller holds the handle.
+// join waits until the fiber has ended; it may be just about to leave its stack. False if the caller was stopped first. One
+// joiner at a time; a second one and a fiber that joins itself are fatal. REQUIRES: the caller holds the handle.
 [[nodiscard]] WEFT_API bool join(fiber& f) noexcept;
 // join_uncancelled waits though a stop of the caller stands; for destructors.
 WEFT_API void join_uncancelled(fiber& f) noexcept;
