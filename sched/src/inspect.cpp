@@ -61,7 +61,7 @@ class look {
 
   void visit_one(fiber& f, bool held) noexcept {
     const fiber_phase phase = f.look.phase_looked_at();
-    if (phase == fiber_phase::none) return;
+    if (phase == fiber_phase::none || ended(f)) return;
     const worker* runs_on = nullptr;
     if (phase == fiber_phase::running || phase == fiber_phase::blocking) {
       runs_on = home_.worker_of(f);
