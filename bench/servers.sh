@@ -45,7 +45,7 @@ build_go() {
     sources=("$peer")
     case $name in
       samples) continue ;;
-      echo | proxy) ;;
+      echo | proxy | memory) ;;
       *) sources+=("$root/bench/peers/samples.go") ;;
     esac
     go build -o "$build/bench/${name}_go" "${sources[@]}" || die "$name.go doesn't build"

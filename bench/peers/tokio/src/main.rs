@@ -1,5 +1,4 @@
-//! The echo server as one writes it with tokio: a task for each connection. One worker is the current-thread runtime,
-//! which is tokio's fastest there.
+//! The echo server as one writes it with tokio: a task for each connection. One worker is the current-thread runtime.
 
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
