@@ -2,7 +2,7 @@
 #ifndef BENCH_PROCESS_H
 #define BENCH_PROCESS_H
 
-#include "address.h"
+#include "fail.h"
 
 #include <stdint.h>
 #include <sys/types.h>
