@@ -1,5 +1,5 @@
-// The echo server of examples/echo_server.cpp in the variants that the example doesn't need: slow handlers (--slow), and
-// connections that hold no buffer while they are idle (--wait).
+// The echo server of examples/echo_server.cpp in the variants that the example doesn't need: slow handlers (--slow),
+// and connections that hold no buffer while they are idle (--wait).
 #include "peers/server.hpp"
 
 #include <weft/weft.hpp>

@@ -6,8 +6,8 @@
 
 struct connection {
   int fd;
-  bool ended;       // the other side has: what there is to read is followed by the end
-  bool readable;    // it may be, though no event will say so again
+  bool ended;     // the other side has: what there is to read is followed by the end
+  bool readable;  // it may be, though no event will say so again
   // What the socket didn't take yet; null almost always. While it is there nothing is read.
   char* pending;
   size_t pending_size;
@@ -91,7 +91,9 @@ static void* loop(void* listener_of_loop) {
 }
 
 int main(int argc, char** argv) {
-  return run_loops(argc, argv,
-                   "A bare edge-triggered epoll echo server, to compare with; of the slow handlers it has the one that\n"
-                   "computes.", loop);
+  return run_loops(
+      argc, argv,
+      "A bare edge-triggered epoll echo server, to compare with; of the slow handlers it has the one that\n"
+      "computes.",
+      loop);
 }

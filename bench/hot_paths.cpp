@@ -1,5 +1,6 @@
-// The hot paths, each as often as it is told, on one worker, for counting instructions under callgrind (bench/instructions).
-// Only what the worker does while it collects is counted: neither the beginning and end of the process nor other threads.
+// The hot paths, each as often as it is told, on one worker, for counting instructions under callgrind
+// (bench/instructions). Only what the worker does while it collects is counted: neither the beginning and end of the
+// process nor other threads.
 #include <weft/weft.hpp>
 
 #include <array>
@@ -86,7 +87,8 @@ int main(int argc, char** argv) {
   }
   const long count = argc == 3 ? std::atol(argv[2]) : 0;
   if (chosen == nullptr || count <= 0) {
-    std::fprintf(stderr, "usage: %s yield|spawn_join|channel|socketpair_echo COUNT, or --compiler, or --counted\n", argv[0]);
+    std::fprintf(stderr, "usage: %s yield|spawn_join|channel|socketpair_echo COUNT, or --compiler, or --counted\n",
+                 argv[0]);
     return 2;
   }
   weft::runtime_options one_worker;

@@ -57,7 +57,8 @@ static struct {
 // kind_of is what the request asks of the handler, told by its first byte: to answer at once, or not.
 static char kind_of(const struct connection* c, uint64_t sequence) {
   if (load.slow == 0) return '.';
-  const uint64_t mixed = ((sequence + 1) * 0x9e3779b97f4a7c15u) ^ ((uint64_t)(c - load.connections) * 0xd1342543de82ef95u);
+  const uint64_t which = (uint64_t)(c - load.connections);
+  const uint64_t mixed = ((sequence + 1) * 0x9e3779b97f4a7c15u) ^ (which * 0xd1342543de82ef95u);
   return (double)(mixed * 0x9e3779b97f4a7c15u >> 11) < load.slow * 0x1p53 ? load.slow_kind : '.';
 }
 
@@ -160,8 +161,8 @@ static uint64_t send_due(uint64_t now) {
   return sent ? nanoseconds(CLOCK_MONOTONIC) : now;
 }
 
-// wait_for_events: the open loop has its next request to send in time, and doesn't sleep unless it was told to; waking up
-// would be late.
+// wait_for_events: the open loop has its next request to send in time, and doesn't sleep unless it was told to; waking
+// up would be late.
 static int wait_for_events(struct epoll_event* events, uint64_t now) {
   if (load.tick_ns == 0) return epoll_wait(load.epoll, events, batch, 5000);
   if (!load.sleep) return epoll_wait(load.epoll, events, batch, 0);
@@ -226,14 +227,15 @@ int main(int argc, char** argv) {
       "usage: load_epoll --connect HOST:PORT [--connections N] [--idle N] [--size BYTES] [--depth N] [--churn]\n"
       "                  [--rate R [--sleep]] [--slow wait=SHARE | --slow compute=SHARE] [--seconds S] [--warmup S]\n"
       "                  [--requests N] [--server-pid PID]\n"
-      "Echo load. --idle: so many connections more, which send one request and then nothing. --depth: requests under way\n"
-      "on each connection. --churn: a connection for each request. --rate: open loop, so many requests a second in all, else\n"
-      "closed loop; --sleep: it sleeps between them, for a CPU that the server needs, too. --slow: that share of requests\n"
-      "begins with 'w' or 'c', which servers with --slow know. --requests N ends after N requests instead of a time.\n"
-      "Prints requests, seconds, rps, p50_us, p99_us, p999_us, max_us, wrong, load_busy (the CPU time of this program; of an\n"
-      "open loop that doesn't sleep, its time without polls that found nothing), slow_p50_us; and, of the server with that\n"
-      "PID, cpu_ns (per request), busy (CPUs in use), memory_kib (with page tables), added_kib (since before the\n"
-      "connections).\n";
+      "Echo load. --idle: so many connections more, which send one request and then nothing. --depth: requests\n"
+      "under way on each connection. --churn: a connection for each request. --rate: open loop, so many requests a\n"
+      "second in all, else closed loop; --sleep: it sleeps between them, for a CPU that the server needs, too.\n"
+      "--slow: that share of requests begins with 'w' or 'c', which servers with --slow know. --requests N ends\n"
+      "after N requests instead of a time.\n"
+      "Prints requests, seconds, rps, p50_us, p99_us, p999_us, max_us, wrong, load_busy (the CPU time of this\n"
+      "program; of an open loop that doesn't sleep, its time without polls that found nothing), slow_p50_us; and,\n"
+      "of the server with that PID, cpu_ns (per request), busy (CPUs in use), memory_kib (with page tables),\n"
+      "added_kib (since before the connections).\n";
   static const struct option options[] = {
       {"connect", required_argument, NULL, 'c'},    {"connections", required_argument, NULL, 'n'},
       {"size", required_argument, NULL, 'b'},       {"seconds", required_argument, NULL, 's'},
@@ -311,10 +313,10 @@ int main(int argc, char** argv) {
   const double elapsed = (double)(now - from) / 1e9;
   const double n = (double)load.done;
   const double own_work = rate != 0 && !load.sleep ? elapsed - (double)load.empty_ns / 1e9 : (double)own / 1e9;
-  printf("requests=%.0f seconds=%.3f rps=%.0f p50_us=%.1f p99_us=%.1f p999_us=%.1f max_us=%.1f wrong=%llu load_busy=%.3f",
-         n, elapsed, n / elapsed, percentile(&load.latency, 0.50) / 1e3, percentile(&load.latency, 0.99) / 1e3,
-         percentile(&load.latency, 0.999) / 1e3, (double)load.latency.largest / 1e3, (unsigned long long)load.wrong,
-         own_work / elapsed);
+  printf("requests=%.0f seconds=%.3f rps=%.0f p50_us=%.1f p99_us=%.1f p999_us=%.1f max_us=%.1f wrong=%llu", n, elapsed,
+         n / elapsed, percentile(&load.latency, 0.50) / 1e3, percentile(&load.latency, 0.99) / 1e3,
+         percentile(&load.latency, 0.999) / 1e3, (double)load.latency.largest / 1e3, (unsigned long long)load.wrong);
+  printf(" load_busy=%.3f", own_work / elapsed);
   if (load.slow != 0) printf(" slow_p50_us=%.1f", percentile(&load.slow_latency, 0.50) / 1e3);
   if (server != 0) {
     const uint64_t memory = memory_of(server);

@@ -58,8 +58,9 @@ static uint64_t pass_on(int epoll, int file) {
 int main(int argc, char** argv) {
   static const char usage[] =
       "usage: load_stream [--connections N] [--seconds S] [--warmup S]\n"
-      "Prints 'listening on HOST:PORT'; reads 'HOST:PORT PID' of a proxy that relays to there from standard input; prints\n"
-      "gbit_s, load_busy (CPUs that this program used) and the proxy's cpu_ns_kib (CPU time per KiB), busy, memory_kib.\n";
+      "Prints 'listening on HOST:PORT'; reads 'HOST:PORT PID' of a proxy that relays to there from standard input;\n"
+      "prints gbit_s, load_busy (CPUs that this program used) and the proxy's cpu_ns_kib (CPU time per KiB), busy,\n"
+      "memory_kib.\n";
   static const struct option options[] = {{"connections", required_argument, NULL, 'n'},
                                           {"seconds", required_argument, NULL, 's'},
                                           {"warmup", required_argument, NULL, 'w'},

@@ -65,8 +65,8 @@ static inline int run_loops(int argc, char** argv, const char* what, void* (*loo
     else wrong = true;
   }
   if (help || wrong || optind != argc) {
-    fprintf(help ? stdout : stderr, "usage: %s [--listen HOST:PORT] [--workers N] [--slow]\n%s Port 0 takes a free one.\n",
-            argv[0], what);
+    static const char usage[] = "usage: %s [--listen HOST:PORT] [--workers N] [--slow]\n%s Port 0 takes a free one.\n";
+    fprintf(help ? stdout : stderr, usage, argv[0], what);
     return help ? 0 : 2;
   }
   if (loops > max_loops) fail(0, "--workers %d: at most %d", loops, max_loops);

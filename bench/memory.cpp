@@ -1,4 +1,5 @@
-// What a parked fiber holds: so many of them wait on one event, and then the process is looked at. Page tables included.
+// What a parked fiber holds: so many of them wait on one event, and then the process is looked at. Page tables
+// included.
 #include "process.h"
 #include "samples.hpp"
 

@@ -1,5 +1,5 @@
-// The floor under every proxy measurement: a bare epoll loop that splices, for each direction through a pipe of its own.
-// Edge-triggered: after each splice that moved something it tries again, until both sides have nothing to say.
+// The floor under every proxy measurement: a bare epoll loop that splices, for each direction through a pipe of its
+// own. Edge-triggered: after each splice that moved something it tries again, until both sides have nothing to say.
 #define _GNU_SOURCE
 #include "listen.h"
 

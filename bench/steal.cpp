@@ -1,5 +1,5 @@
-// What the second worker brings when all work comes from the first one: a fiber starts many that compute for a while, and
-// waits for them. The other worker has them only by stealing. Ideal is a share of the time of a plain loop.
+// What the second worker brings when all work comes from the first one: a fiber starts many that compute for a while,
+// and waits for them. The other worker has them only by stealing. Ideal is a share of the time of a plain loop.
 #include "samples.hpp"
 
 #include <weft/weft.hpp>
@@ -34,17 +34,20 @@ double wall_of(std::size_t count, void (*f)(std::size_t, std::size_t), std::size
 }
 
 void measure(const char* subject, unsigned workers, std::size_t count, std::size_t at_a_time) {
-  const double alone = wall_of(count, [](std::size_t n, std::size_t) {
-    for (std::size_t i = 0; i < n; ++i) compute();
-  }, 1);
+  const double alone = wall_of(
+      count,
+      [](std::size_t n, std::size_t) {
+        for (std::size_t i = 0; i < n; ++i) compute();
+      },
+      1);
   bench::sample(subject, "times the ideal", "weft", wall_of(count, fan_out, at_a_time) / (alone / workers));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bench::options told = bench::options_from(argc, argv, "Time of work that is started in one place; see bench/run.",
-                                                  bench::meant_for::any_workers);
+  const bench::options told = bench::options_from(
+      argc, argv, "Time of work that is started in one place; see bench/run.", bench::meant_for::any_workers);
   weft::runtime_options on;
   on.workers = told.workers;
   return weft::run(

@@ -1,5 +1,5 @@
-// What it takes to wake somebody: a plain thread and a fiber take turns. Who waits has nothing else to do: it is the way
-// into a scheduler that sleeps.
+// What it takes to wake somebody: a plain thread and a fiber take turns. Who waits has nothing else to do: it is the
+// way into a scheduler that sleeps.
 #include "samples.hpp"
 
 #include <weft/weft.hpp>
@@ -27,9 +27,9 @@ void thread_and_fiber(std::size_t count) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bench::options told = bench::options_from(
-      argc, argv, "Time of waking a fiber from a thread, and a thread from a fiber; see bench/run.",
-      bench::meant_for::any_workers);
+  const bench::options told =
+      bench::options_from(argc, argv, "Time of waking a fiber from a thread, and a thread from a fiber; see bench/run.",
+                          bench::meant_for::any_workers);
   weft::runtime_options on;
   on.workers = told.workers;
   return weft::run(

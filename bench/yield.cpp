@@ -1,5 +1,6 @@
-// What a scheduled yield costs, in bare jumps: one worker, 2 to 100 000 fibers that do nothing but yield. In the variant
-// with floating point every second fiber leaves the inexact flag set, which makes a naive switch reload MXCSR: 60 ns.
+// What a scheduled yield costs, in bare jumps: one worker, 2 to 100 000 fibers that do nothing but yield. In the
+// variant with floating point every second fiber leaves the inexact flag set, which makes a naive switch reload MXCSR:
+// 60 ns.
 #include "bare.hpp"
 #include "samples.hpp"
 

@@ -1,5 +1,5 @@
-// The echo server with Boost.Asio's callbacks: a session object for each connection, kept alive by its handlers. Workers
-// are threads that run the one io_context; a session never has two operations under way, and needs no strand.
+// The echo server with Boost.Asio's callbacks: a session object for each connection, kept alive by its handlers.
+// Workers are threads that run the one io_context; a session never has two operations under way, and needs no strand.
 #include "server.hpp"
 
 #include <boost/asio.hpp>

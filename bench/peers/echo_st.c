@@ -1,5 +1,5 @@
-// The echo server with state-threads: a thread of the library for each connection, in one thread of the system. Debian's
-// library is built without epoll; then it is poll, which is slower the more connections there are.
+// The echo server with state-threads: a thread of the library for each connection, in one thread of the system.
+// Debian's library is built without epoll; then it is poll, which is slower the more connections there are.
 #define _GNU_SOURCE
 #include "../loops.h"
 

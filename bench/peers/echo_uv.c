@@ -10,10 +10,10 @@ enum { buffer_size = 16 * 1024, slow_ms = 10 };
 
 struct connection {
   uv_tcp_t socket;
-  uv_timer_t timer;    // with --slow
+  uv_timer_t timer;  // with --slow
   uv_write_t rest;
   int open_handles;
-  char* pending;       // what `rest` or the timer is about
+  char* pending;  // what `rest` or the timer is about
   size_t pending_size;
 };
 

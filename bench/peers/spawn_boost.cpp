@@ -21,8 +21,7 @@ void spawn_batches(std::size_t count, std::size_t batch) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bench::options told =
-      bench::options_from(argc, argv, "Time of spawn, run and join of a fiber of Boost.Fiber.");
+  const bench::options told = bench::options_from(argc, argv, "Time of spawn, run and join of a fiber of Boost.Fiber.");
   const bench::side side(told, "boost");
   for (int i = 0; i < told.rounds; ++i) {
     side.measure("spawn, run, join", 100'000, [](std::size_t n) { spawn_batches(n, 1); });

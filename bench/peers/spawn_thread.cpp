@@ -20,8 +20,7 @@ void spawn_batches(std::size_t count, std::size_t batch) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bench::options told =
-      bench::options_from(argc, argv, "Time of spawn, run and join of a thread.");
+  const bench::options told = bench::options_from(argc, argv, "Time of spawn, run and join of a thread.");
   const bench::side side(told, "thread");
   for (int i = 0; i < told.rounds; ++i) {
     side.measure("spawn, run, join", 10'000, [](std::size_t n) { spawn_batches(n, 1); });
