@@ -47,15 +47,18 @@ echo_round() {
 # echo_row SUBJECT WORKERS CONNECTIONS SERVER_OPTION PAIRS SIDES LOAD_OPTION...: every second pair runs backwards, so
 # that being measured after another side is nobody's fate. Of the sides beyond the main ones there are few pairs.
 echo_row() {
-  local subject=$1 workers=$2 connections=$3 option=$4 count=$5 all=$6 pair side order
+  local subject=$1 workers=$2 connections=$3 option=$4 count=$5 all=$6 pair side order time=$seconds
   shift 6
+  # Thousands of connections take a while to be served only a few times each.
+  [ "${connections/-/0}" -lt 8000 ] || time=$(awk -v s="$seconds" 'BEGIN { print s < 0.5 ? 0.5 : s }')
   for ((pair = 1; pair <= count; ++pair)); do
-    # shellcheck disable=SC2086
-    if [ "$pair" -le "$few_pairs" ] || [ -n "$full" ]; then order=$(sides "$workers" $all); else order=$(sides "$workers" $main_sides); fi
+    # shellcheck disable=SC2086 # lists of sides
+    order=$(sides "$workers" $all)
+    [ "$pair" -le "$few_pairs" ] || [ -n "$full" ] || order=$(sides "$workers" $main_sides)
     ((pair % 2)) || order=$(tac <<< "$order")
     for side in $order; do
       progress "$subject: pair $pair of $count, $side"
-      echo_round "$subject" "$side" "$workers" "$connections" "$option" --seconds "$seconds" "$@"
+      echo_round "$subject" "$side" "$workers" "$connections" "$option" --warmup 0.1 --seconds "$time" "$@"
     done
   done
 }
