@@ -37,6 +37,13 @@ build_all() {
   build_tokio
 }
 
+# built_from PROGRAM SOURCE...: it is there, and newer than all of them.
+built_from() {
+  local source
+  [ -x "$1" ] || return 1
+  for source in "${@:2}"; do [ "$1" -nt "$source" ] || return 1; done
+}
+
 build_go() {
   local peer name sources
   command -v go > /dev/null || return 0
@@ -48,6 +55,7 @@ build_go() {
       echo | proxy | memory) ;;
       *) sources+=("$root/bench/peers/samples.go") ;;
     esac
+    built_from "$build/bench/${name}_go" "${sources[@]}" && continue
     go build -o "$build/bench/${name}_go" "${sources[@]}" || die "$name.go doesn't build"
   done
 }
@@ -57,6 +65,7 @@ build_go() {
 build_tokio() {
   local at=$build/bench/tokio
   command -v cargo > /dev/null || return 0
+  built_from "$build/bench/echo_tokio" "$root"/bench/peers/tokio/Cargo.toml "$root"/bench/peers/tokio/src/main.rs && return
   mkdir -p "$at"
   cp -r "$root/bench/peers/tokio/." "$at"
   if timeout 300 cargo build --release --manifest-path "$at/Cargo.toml" --target-dir "$at/target" > "$at/log" 2>&1; then
