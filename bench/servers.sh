@@ -63,11 +63,11 @@ build_go() {
 # build_tokio works on a copy: cargo writes beside the manifest. It has to fetch tokio; where it can't, that peer is
 # missing.
 build_tokio() {
-  local at=$build/bench/tokio
+  local at=$build/bench/tokio from=$root/bench/peers/tokio
   command -v cargo > /dev/null || return 0
-  built_from "$build/bench/echo_tokio" "$root"/bench/peers/tokio/Cargo.toml "$root"/bench/peers/tokio/src/main.rs && return
+  built_from "$build/bench/echo_tokio" "$from/Cargo.toml" "$from/src/main.rs" && return
   mkdir -p "$at"
-  cp -r "$root/bench/peers/tokio/." "$at"
+  cp -r "$from/." "$at"
   if timeout 300 cargo build --release --manifest-path "$at/Cargo.toml" --target-dir "$at/target" > "$at/log" 2>&1; then
     cp "$at/target/release/echo_tokio" "$build/bench/echo_tokio"
   else
