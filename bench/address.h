@@ -1,32 +1,18 @@
-// What the C programs of bench/ share: failing with one line, HOST:PORT, numbers from the command line.
+// What the C programs of bench/ share: HOST:PORT, numbers from the command line.
 #ifndef BENCH_ADDRESS_H
 #define BENCH_ADDRESS_H
 
-#include <errno.h>
+#include "fail.h"
+
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 
 struct address {
   struct sockaddr_storage storage;
   socklen_t length;
 };
-
-// fail prints one line, with the text of `error` unless it is 0, and exits with 1.
-__attribute__((noreturn, format(printf, 2, 3))) static inline void fail(int error, const char* format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  vfprintf(stderr, format, arguments);
-  va_end(arguments);
-  if (error != 0) fprintf(stderr, ": %s", strerror(error));
-  fputc('\n', stderr);
-  exit(1);
-}
 
 // parse_address takes a numeric HOST:PORT, an IPv6 host in brackets.
 static inline struct address parse_address(const char* text) {

@@ -74,6 +74,12 @@ class side {
   template <class F>
   void measure(const char* subject, std::size_t count, F&& f) const {
     f(count / 10);
+    measure_once(subject, count, f);
+  }
+
+  // measure_once is that without the warming up, for what can be done only once.
+  template <class F>
+  void measure_once(const char* subject, std::size_t count, F&& f) const {
     const double from = nanoseconds_of(CLOCK_MONOTONIC);
     const double cpu = nanoseconds_each(count, f);
     const double wall = (nanoseconds_of(CLOCK_MONOTONIC) - from) / static_cast<double>(count);

@@ -23,12 +23,12 @@ void spawn_batches(std::size_t count, std::size_t batch) {
   }
 }
 
-void one_round(bench::bare_stack& stack) {
-  constexpr std::size_t count = 100'000;
-  const double bare = bench::nanoseconds_each(count, [&](std::size_t n) { bench::start_and_end(stack, n); });
+void one_round(const bench::side& bare_side, const bench::side& weft_side, bench::bare_stack& stack) {
   const auto measure = [&](const char* subject, auto&& f) {
-    bench::sample(subject, "CPU ns", "bare", bare);
-    bench::sample(subject, "CPU ns", "weft", bench::nanoseconds_each(count, f));
+    if (weft_side.workers() == 1) {
+      bare_side.measure(subject, 100'000, [&](std::size_t n) { bench::start_and_end(stack, n); });
+    }
+    weft_side.measure(subject, 100'000, f);
   };
   measure("spawn, run, join", spawn_and_join);
   measure("spawn, run, join, 100 at a time", [](std::size_t n) { spawn_batches(n, 100); });
@@ -37,13 +37,16 @@ void one_round(bench::bare_stack& stack) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int rounds = bench::options_from(argc, argv, "Time of spawn, run and join of a fiber; see bench/run.").rounds;
-  weft::runtime_options one_worker;
-  one_worker.workers = 1;
+  const bench::options told = bench::options_from(argc, argv, "Time of spawn, run and join of a fiber; see bench/run.",
+                                                  bench::meant_for::any_workers);
+  weft::runtime_options on;
+  on.workers = told.workers;
   return weft::run(
-      [rounds] {
+      [&told] {
+        const bench::side bare_side(told, "bare");
+        const bench::side weft_side(told, "weft");
         bench::bare_stack stack;
-        for (int i = 0; i < rounds; ++i) one_round(stack);
+        for (int i = 0; i < told.rounds; ++i) one_round(bare_side, weft_side, stack);
       },
-      one_worker);
+      on);
 }

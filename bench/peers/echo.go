@@ -7,14 +7,31 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"time"
 )
+
+var slow = flag.Bool("slow", false, "a request that begins with 'w' waits 10 ms, one with 'c' computes 10 ms")
+
+func handleSlowly(kind byte) {
+	const slowTime = 10 * time.Millisecond
+	switch kind {
+	case 'c':
+		for until := time.Now().Add(slowTime); time.Now().Before(until); {
+		}
+	case 'w':
+		time.Sleep(slowTime)
+	}
+}
 
 func echo(conn net.Conn) {
 	defer conn.Close()
-	buffer := make([]byte, 4096)
+	buffer := make([]byte, 16*1024)
 	for {
 		n, err := conn.Read(buffer)
 		if n > 0 {
+			if *slow {
+				handleSlowly(buffer[0])
+			}
 			if _, err := conn.Write(buffer[:n]); err != nil {
 				return
 			}

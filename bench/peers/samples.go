@@ -34,6 +34,11 @@ func sample(subject, metric string, value float64) {
 // measure has f do a thing count times, after a tenth of that to warm up.
 func measure(subject string, count int, f func(count int)) {
 	f(count / 10)
+	measureOnce(subject, count, f)
+}
+
+// measureOnce is that without the warming up, for what can be done only once.
+func measureOnce(subject string, count int, f func(count int)) {
 	begin, from := time.Now(), cpu()
 	f(count)
 	used, passed := float64(cpu()-from), float64(time.Since(begin).Nanoseconds())
