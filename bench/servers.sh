@@ -52,7 +52,7 @@ build_go() {
     sources=("$peer")
     case $name in
       samples) continue ;;
-      echo | proxy | memory) ;;
+      echo | proxy) ;;
       *) sources+=("$root/bench/peers/samples.go") ;;
     esac
     built_from "$build/bench/${name}_go" "${sources[@]}" && continue
