@@ -60,14 +60,7 @@ class run_queue {
         tail_.store(tail + 1, std::memory_order_release);  // O1
         return;
       }
-      T* batch[Capacity / 2 + 1];
-      for (std::size_t i = 0; i < Capacity / 2; ++i) batch[i] = slot(head + i).load(std::memory_order_relaxed);
-      if (head_.compare_exchange_strong(head, head + Capacity / 2, std::memory_order_release,
-                                        std::memory_order_relaxed)) {
-        batch[Capacity / 2] = item;
-        overflow(static_cast<T**>(batch), Capacity / 2 + 1);
-        return;
-      }
+      if (spill(head, item, overflow)) return;
       // A thief made room meanwhile: the next turn pushes.
     }
   }
@@ -196,6 +189,19 @@ class run_queue {
   }
 
  private:
+  // Not inlined: its array is large, and each push would touch as much of the stack that it runs on.
+  template <class Overflow>
+  [[gnu::noinline, gnu::cold]] bool spill(std::uint64_t head, T* item, Overflow& overflow) noexcept {
+    T* batch[Capacity / 2 + 1];
+    for (std::size_t i = 0; i < Capacity / 2; ++i) batch[i] = slot(head + i).load(std::memory_order_relaxed);
+    if (!head_.compare_exchange_strong(head, head + Capacity / 2, std::memory_order_release, std::memory_order_relaxed)) {
+      return false;
+    }
+    batch[Capacity / 2] = item;
+    overflow(static_cast<T**>(batch), Capacity / 2 + 1);
+    return true;
+  }
+
   Atomic<T*>& slot(std::uint64_t i) noexcept { return ring_[i & (Capacity - 1)]; }
 
   // One line for the three words: a searcher that looks at a queue moves one line, not three.
