@@ -42,15 +42,15 @@ bool stack_trim::tick(nanotime at, bool quiet) noexcept {
   if (at >= span_ends_) {
     // Taking memory anew costs 2 us a page in a virtual machine (measured): a load that comes in waves should not pay that for
     // each. Hence spans, and how long they are.
-    span_ends_ = at + home_.options.stack_span;
+    span_ends_ = home_.options.stack_span < never - at ? at + home_.options.stack_span : never;
     wanted_ = false;
     home_.for_each_pool([&](stack_pool& pool) { wanted_ |= pool.begin_span(home_.options.stacks_kept); });
   }
-  for (const auto& p : home_.processors) p->dispatches_seen = p->dispatches.load(std::memory_order_relaxed);
   home_.for_each_pool([&](stack_pool& pool) {
     pool.set_aside(quiet ? quiet_batch : batch);
     aside_ |= pool.any_aside();
   });
+  for (const auto& p : home_.processors) p->dispatches_seen = p->dispatches.load(std::memory_order_relaxed);  // O2
   return aside_ || wanted_;
 }
 

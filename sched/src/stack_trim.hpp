@@ -24,7 +24,9 @@ class scheduler;
 // Invariants I1 a stack was free before it was set aside, and stays so until it is given back
 // Orderings  O1 processor: touch, then raise dispatches (release), or leave the processor (release) || tick: load either
 //               (acquire), then give back
-// Not here   when a pool has too many: stack_pool's spans
+//            O2 tick: set aside, then note the dispatches. Noted before, a dispatch in between would count, though the stack
+//               was not free then; whoever made it may have published the fiber and still hold its address.
+// Not here   haste: as long as one worker runs one fiber, nothing is given back; when a pool has too many: stack_pool's spans
 class stack_trim {
  public:
   explicit stack_trim(scheduler& s) noexcept : home_(s) {}
