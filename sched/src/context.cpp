@@ -66,7 +66,7 @@ void on_detour(void* message) noexcept {
 
 }  // namespace
 
-WEFT_UNINSTRUMENTED void take_detour(detour& d, std::byte* bottom, std::byte* top) noexcept {
+[[gnu::noinline]] WEFT_UNINSTRUMENTED void take_detour(detour& d, std::byte* bottom, std::byte* top) noexcept {
   [[maybe_unused]] const auto size = static_cast<std::size_t>(top - bottom);
   d.there = saved_at_entry(bottom, top, on_detour);
 #if defined(WEFT_ASAN)
@@ -88,7 +88,7 @@ WEFT_UNINSTRUMENTED void take_detour(detour& d, std::byte* bottom, std::byte* to
 #endif
 }
 
-WEFT_UNINSTRUMENTED void end_detour(detour& d) noexcept {
+[[gnu::noinline]] WEFT_UNINSTRUMENTED void end_detour(detour& d) noexcept {
 #if defined(WEFT_ASAN)
   __sanitizer_start_switch_fiber(nullptr, d.stack_bottom, d.stack_size);
 #endif

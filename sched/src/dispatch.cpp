@@ -111,7 +111,10 @@ fiber* processor::own_fiber() noexcept {
   return f;
 }
 
-void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word, fiber_phase as) noexcept {
+// None of the three is inlined, at link time neither: their callers may be compiled for a processor with more registers than
+// the jump knows of, or have rbx in a use that the compiler doesn't tell.
+[[gnu::noinline]] void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word,
+                              fiber_phase as) noexcept {
   if (f->checks != 0) [[unlikely]] check_departure(*f, as);
   w->order = {f, f->stops.announced(), as, then, object, word};
   fiber* to = next_to_run(w->p);
@@ -120,14 +123,14 @@ void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::
                          as == fiber_phase::none ? last::yes : last::no));
 }
 
-void depart_to_loop(worker* w, fiber* f, decltype(commit::run) then, void* object) noexcept {
+[[gnu::noinline]] void depart_to_loop(worker* w, fiber* f, decltype(commit::run) then, void* object) noexcept {
   if (f->checks != 0) [[unlikely]] check_departure(*f, fiber_phase::runnable);
   w->order = {f, false, fiber_phase::runnable, then, object, 0};
   w->set_running(nullptr);
   arrived(switch_context(f->ctx, w->own, w->exceptions, w));
 }
 
-void run(worker* w, fiber* f) noexcept {
+[[gnu::noinline]] void run(worker* w, fiber* f) noexcept {
   if (!begin_to_run(w->p, *f)) return;
   w->order.from = nullptr;
   w->set_running(f);

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include <time.h>
 #include <unistd.h>
 
 namespace weft::inline v0::sched {
@@ -21,6 +22,7 @@ namespace weft::inline v0::sched {
 namespace {
 
 std::atomic<void (*)() noexcept> reporter{nullptr};
+std::atomic<bool> reported{false};
 
 }  // namespace
 
@@ -41,7 +43,15 @@ void fatal(const char* format, ...) noexcept {
     w->running()->name.copy_to(name);
     report_line() << "weft: in fiber " << id_of(*w->running()) << " '" << name << "'";
   }
-  if (auto* const report = reporter.exchange(nullptr, std::memory_order_acquire)) report();
+  // A second fault at the same time must not cut the report of the first off.
+  if (auto* const report = reporter.load(std::memory_order_acquire)) {
+    if (!reported.exchange(true, std::memory_order_relaxed)) {
+      report();
+    } else {
+      constexpr timespec long_enough{6, 0};
+      ::nanosleep(&long_enough, nullptr);
+    }
+  }
   std::abort();
 }
 

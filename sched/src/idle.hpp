@@ -58,7 +58,7 @@ class idle_protocol {
   // processor_released and processor_taken go with every change of who uses a processor. After a release the caller
   // re-checks every source of work.
   void processor_released() noexcept { idle_.fetch_add(1, std::memory_order_seq_cst); }  // O1
-  void processor_taken() noexcept { idle_.fetch_sub(1, std::memory_order_relaxed); }
+  void processor_taken() noexcept { idle_.fetch_sub(1, std::memory_order_seq_cst); }  // then whether the monitor sleeps
 
   std::uint32_t idle() const noexcept { return idle_.load(std::memory_order_relaxed); }
   std::uint32_t searching() const noexcept { return searching_.load(std::memory_order_relaxed); }

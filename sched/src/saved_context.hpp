@@ -39,7 +39,7 @@ struct saved_context {
 inline constexpr std::uint32_t sse_status = 0x3f;
 
 // jump saves where the caller is in `from`, goes on at `to`, and returns when somebody jumps back: with their message, maybe
-// on another thread. Whoever arrives may jump to `from` at once.
+// on another thread. Whoever arrives may jump to `from` at once. REQUIRES: the function that calls it is not inlined.
 [[gnu::always_inline]] WEFT_UNINSTRUMENTED inline void* jump(saved_context& from, const saved_context& to, void* message) noexcept {
   asm volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(from.sse_control), "=m"(from.x87_control));
   if (((from.sse_control ^ to.sse_control) & ~sse_status) != 0 || from.x87_control != to.x87_control) [[unlikely]] {
