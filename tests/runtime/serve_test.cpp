@@ -245,6 +245,11 @@ TEST(Serve, AtItsLimitItLeavesConnectionsQueued) {
     EXPECT_EQ(most, 3);
     listener.close();  // with the place of three taken
     server.join();
+    conns.clear();
+    EXPECT_TRUE(eventually([&] {  // the last handlers are through with our counters
+      weft::this_fiber::yield();
+      return now == 0;
+    }));
   });
 }
 
