@@ -18,6 +18,7 @@ TEXT = b"weft debugger 1\0"
 LIBRARY_FUNCTION = re.compile(r"(weft::|std::|boost::context|jump_fcontext|make_fcontext|__|_Z+N?S?t|_Z+NK?4weft)")
 LIBRARY_FILE = re.compile(r"/(libc|libpthread|libstdc\+\+|libgcc_s|libweft|libboost_context|ld-linux)[-.][^/]*$")
 LIBRARY_SOURCE = re.compile(r"/include/(weft|c\+\+)/")
+COMPONENT_SOURCE = re.compile(r"/(sched|netpoll|runtime)/src/(\w+/)*\w+\.[ch]pp$")
 FIBER_ENTRY = "_ZN4weft2v05sched11fiber_entryEPv"
 
 
@@ -437,7 +438,8 @@ class Places:
             full = symtab.fullname()
             mine = self.source and re.match(re.escape(self.source) + "/(sched|netpoll|runtime)/", full)
             self.files[symtab.filename] = bool(mine or LIBRARY_SOURCE.search(full))
-        return self.files[symtab.filename]
+        # A lambda has no other name, and what comes from a compiler cache may have been compiled in another directory.
+        return self.files[symtab.filename] or name == "operator()" and COMPONENT_SOURCE.search(symtab.filename) is not None
 
     def is_users(self, frame):
         if LIBRARY_FILE.search(gdb.solib_name(frame.pc()) or ""):

