@@ -25,9 +25,9 @@ namespace {
 void begin_or_end() { CALLGRIND_TOGGLE_COLLECT; }
 
 #ifdef __clang__
-#define WEFT_BENCH_COMPILER "clang-%d", __clang_major__
+#define WEFT_BENCH_COMPILER "clang-%d" WEFT_BENCH_SWITCH, __clang_major__
 #else
-#define WEFT_BENCH_COMPILER "g++-%d", __GNUC__
+#define WEFT_BENCH_COMPILER "g++-%d" WEFT_BENCH_SWITCH, __GNUC__
 #endif
 
 void yield(std::size_t count) {
