@@ -3,6 +3,7 @@
 # Reads memory alone, so that a core will do: calls nothing in the program, writes no register and needs no types. Where
 # things lie is told by the program itself (runtime/src/debug/debugger.hpp). docs/debugging.md says how it gets loaded.
 
+import os
 import re
 import struct
 import time
@@ -18,7 +19,7 @@ TEXT = b"weft debugger 1\0"
 LIBRARY_FUNCTION = re.compile(r"(weft::|std::|boost::context|jump_fcontext|make_fcontext|__|_Z+N?S?t|_Z+NK?4weft)")
 LIBRARY_FILE = re.compile(r"/(libc|libpthread|libstdc\+\+|libgcc_s|libweft|libboost_context|ld-linux)[-.][^/]*$")
 LIBRARY_SOURCE = re.compile(r"/include/(weft|c\+\+)/")
-COMPONENT_SOURCE = re.compile(r"/(sched|netpoll|runtime)/src/(\w+/)*\w+\.[ch]pp$")
+COMPONENT_SOURCE = re.compile(r"/((sched|netpoll|runtime)/src/(\w+/)*\w+\.[ch]pp)$")
 FIBER_ENTRY = "_ZN4weft2v05sched11fiber_entryEPv"
 
 
@@ -439,7 +440,11 @@ class Places:
             mine = self.source and re.match(re.escape(self.source) + "/(sched|netpoll|runtime)/", full)
             self.files[symtab.filename] = bool(mine or LIBRARY_SOURCE.search(full))
         # A lambda has no other name, and what comes from a compiler cache may have been compiled in another directory.
-        return self.files[symtab.filename] or name == "operator()" and COMPONENT_SOURCE.search(symtab.filename) is not None
+        return self.files[symtab.filename] or name == "operator()" and self._is_source(symtab.filename)
+
+    def _is_source(self, path):
+        found = COMPONENT_SOURCE.search(path)
+        return bool(self.source and found and os.path.exists(os.path.join(self.source, found.group(1))))
 
     def is_users(self, frame):
         if LIBRARY_FILE.search(gdb.solib_name(frame.pc()) or ""):

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <stdexcept>
 #include <string>
 
@@ -17,7 +18,12 @@ template <class F>
 void beside_a_bystander(F f) {
   weft::run([f] {
     weft::go(weft::spawn_options("bystander"), [] { weft::this_fiber::sleep_for(1h); });
-    while (weft::debug::dump().find("'bystander' [sleep") == std::string::npos) weft::this_fiber::yield();
+    // The report is to name where it waits.
+    const auto end = std::chrono::steady_clock::now() + 10s;
+    while (weft::debug::dump().find("'bystander' [sleep") == std::string::npos) {
+      if (std::chrono::steady_clock::now() > end) std::_Exit(3);
+      weft::this_fiber::yield();
+    }
     weft::go(weft::spawn_options("culprit"), f);
     weft::this_fiber::sleep_for(1h);
   });
