@@ -23,7 +23,7 @@ bool channel_base::shut() noexcept {
     if (closed) return false;
     closed = true;
     for (sched::wait_queue* const q : {&receivers, &senders}) {
-      while (sched::wait_node* const n = q->claim()) wake.add(*n, sched::verdict::closed);
+      while (sched::wait_node* const n = q->claim()) finish_locked(*n, wake, sched::verdict::closed);
     }
   }
   wake.deliver();

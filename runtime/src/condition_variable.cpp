@@ -26,8 +26,7 @@ void condition_variable::notify_all() noexcept {
 
 sched::wait_node* condition_variable::claim_locked() noexcept {
   while (sched::wait_node* const n = queue_.front()) {
-    queue_.leave(*n);
-    if (n->of->claim(n->who)) return n;
+    if (queue_.claim(*n)) return n;
     presence found = presence::in;
     auto& where = static_cast<place*>(n)->where;
     if (where.compare_exchange_strong(found, presence::out, std::memory_order_acq_rel)) continue;  // n may be gone

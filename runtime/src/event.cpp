@@ -32,7 +32,7 @@ verdict event::take() noexcept {
       guard_.unlock();
       return verdict::done;
     }
-    sched::wait_node n;
+    sched::lone_node n;
     queue_.push(n);
     if (sched::wait_in(queue_, n, guard_, {sched::wait_reason::event, this}) == verdict::done) return verdict::done;
   }
@@ -81,7 +81,7 @@ verdict auto_reset_event::take() noexcept {
       guard_.unlock();
       return verdict::done;
     }
-    sched::wait_node n;
+    sched::lone_node n;
     queue_.push(n);
     if (sched::wait_in(queue_, n, guard_, {sched::wait_reason::event, this}) == verdict::done) return verdict::done;
   }

@@ -32,7 +32,7 @@ void latch::wait() {
       guard_.unlock();
       return;
     }
-    sched::wait_node n;
+    sched::lone_node n;
     queue_.push(n);
     if (sched::wait_in(queue_, n, guard_, {sched::wait_reason::latch, this}) == verdict::done) return;
   }
@@ -68,7 +68,7 @@ void detail::barrier_core::wait(std::uint64_t of) {
       guard_.unlock();
       return;
     }
-    sched::wait_node n;
+    sched::lone_node n;
     queue_.push(n);
     if (sched::wait_in(queue_, n, guard_, {sched::wait_reason::barrier, this}) == verdict::done) return;
   }

@@ -9,7 +9,7 @@
 
 namespace weft::inline v0 {
 
-struct mutex::node : sched::wait_node {
+struct mutex::node : sched::lone_node {
   bool passed_over = false;  // was woken before, and somebody else was quicker
 };
 

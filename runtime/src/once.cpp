@@ -16,7 +16,7 @@ bool once_flag::begin() {
       guard_.unlock();
       return now == state::fresh;
     }
-    sched::wait_node n;
+    sched::lone_node n;
     queue_.push(n);
     // Whatever the verdict: it is looked at again.
     static_cast<void>(sched::wait_in(queue_, n, guard_, {sched::wait_reason::once, this}));

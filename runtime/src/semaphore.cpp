@@ -25,7 +25,7 @@ sched::verdict semaphore_core::take() noexcept {
       guard_.unlock();
       return sched::verdict::done;
     }
-    sched::wait_node n;
+    sched::lone_node n;
     queue_.push(n);
     if (sched::wait_in(queue_, n, guard_, {sched::wait_reason::semaphore, this}) == sched::verdict::done) return sched::verdict::done;
     waiters_.fetch_sub(1, std::memory_order_relaxed);  // too high for a moment costs a release its look at the queue

@@ -10,7 +10,7 @@
 
 namespace weft::inline v0 {
 
-struct shared_mutex::node : sched::wait_node {
+struct shared_mutex::node : sched::lone_node {
   kind wanted = kind::alone;
 };
 
@@ -31,8 +31,7 @@ void shared_mutex::serve_locked(sched::wake_list& wake) noexcept {
     const kind wanted = static_cast<node*>(queue_.front())->wanted;
     if (writer_ || (wanted == kind::alone && readers_ != 0)) return;
     auto* const first = static_cast<node*>(queue_.front());
-    queue_.leave(*first);
-    if (!first->of->claim(first->who)) continue;  // its wait is over; it will look at the queue itself
+    if (!queue_.claim(*first)) continue;  // its wait is over; it will look at the queue itself
     static_cast<void>(take_locked(wanted));
     wake.add(*first, sched::verdict::done);
   }

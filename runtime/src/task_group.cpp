@@ -30,7 +30,7 @@ void group_state::admit() {
       guard_.unlock();
       throw_canceled("spawn into group");
     }
-    sched::wait_node self;
+    sched::lone_node self;
     places_.push(self);
     // done: the place was passed on, and is counted already.
     if (sched::wait_in(places_, self, guard_, {sched::wait_reason::group_place, this}) == sched::verdict::done) return;
@@ -71,7 +71,7 @@ sched::verdict group_state::wait() noexcept {
       guard_.unlock();
       return sched::verdict::done;
     }
-    sched::wait_node self;
+    sched::lone_node self;
     joiners_.push(self);
     if (sched::wait_in(joiners_, self, guard_, {sched::wait_reason::group_end, this}) == sched::verdict::done) {
       return sched::verdict::done;

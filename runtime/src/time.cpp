@@ -85,7 +85,7 @@ std::optional<clock_state::time_point> clock_state::wait_unless_stopped() noexce
       lock.unlock();
       continue;
     }
-    sched::wait_node self;
+    sched::lone_node self;
     receivers.push(self);
     static_cast<void>(sched::wait_in(receivers, self, lock, {sched::wait_reason::tick, this}));
   }

@@ -65,7 +65,7 @@ void wait_group::wait() {
         return;
       }
     } while (!word_.compare_exchange_weak(word, word | waiting, std::memory_order_acq_rel, std::memory_order_acquire));
-    sched::wait_node self;
+    sched::lone_node self;
     queue_.push(self);
     if (sched::wait_in(queue_, self, guard_, {sched::wait_reason::wait_group, this}, sched::ended_by::links) ==
         sched::verdict::done) {

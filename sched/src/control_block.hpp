@@ -3,6 +3,7 @@
 
 #include "context.hpp"
 #include "fiber_look.hpp"
+#include "stop_state.hpp"
 #include "wait_words.hpp"
 
 #include <weft/sched/caller_data.hpp>
@@ -96,7 +97,7 @@ class alignas(64) fiber {
   std::atomic<bool> entered{false};  // it has run: there are frames
   std::atomic<const void*> wait_object{nullptr};
   std::atomic<nanotime> since{0};  // of the phase, by the scheduler's clock; the lowest bit: exact_time
-  stop_word<> stops;
+  stop_state stops;
 
   // Constant for a stack.
   scheduler* home = nullptr;
@@ -122,10 +123,7 @@ class alignas(64) fiber {
   join_site joined;
   sleep_site sleep;
 
-  wait_link* links = nullptr;  // innermost first; of the fiber itself
-  std::uint32_t uninterrupted = 0;  // likewise: how many of these it has
-  std::uint32_t shields = 0;        // likewise
-  caller_data data;                 // likewise
+  caller_data data;  // of the fiber itself
   std::atomic<bool> has_source{false};
   spin_lock source_lock;
   std::stop_source source{std::nostopstate};  // guarded by source_lock; made at the first stop_token_of

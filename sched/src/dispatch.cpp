@@ -24,17 +24,17 @@ void check_canary(const fiber& f) noexcept {
         static_cast<unsigned long long>(id_of(f)), name);
 }
 
-bool begin_to_run(processor* p, fiber& f) noexcept {
+inline bool begin_to_run(processor* p, fiber& f) noexcept {
   const nanotime ready = f.since.load(std::memory_order_relaxed);
   if ((ready & exact_time) != 0) [[unlikely]] p->count_run_wait(ready);
   return enter_running(f, p->home->clock.load(std::memory_order_relaxed));
 }
 
-// next_to_run takes what p runs next, in passing over those that somebody looks at.
-fiber* next_to_run(processor* p) noexcept {
-  fiber* f = p->next_fiber();
-  while (f != nullptr && !begin_to_run(p, *f)) f = p->next_fiber();
-  return f;
+[[gnu::always_inline]] inline fiber* take_next(processor* p) noexcept {
+  for (;;) {
+    fiber* const f = p->next_fiber();
+    if (f == nullptr || begin_to_run(p, *f)) [[likely]] return f;
+  }
 }
 
 // fetch_ahead brings what a switch touches of the next two fibers into the CPU's caches: among a thousand fibers each of these
@@ -111,16 +111,17 @@ fiber* processor::own_fiber() noexcept {
   return f;
 }
 
+fiber* next_to_run(processor* p) noexcept { return take_next(p); }
+
 // None of the three is inlined, at link time neither: their callers may be compiled for a processor with more registers than
 // the jump knows of, or have rbx in a use that the compiler doesn't tell.
 [[gnu::noinline]] void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word,
                               fiber_phase as) noexcept {
   if (f->checks != 0) [[unlikely]] check_departure(*f, as);
   w->order = {f, f->stops.announced(), as, then, object, word};
-  fiber* to = next_to_run(w->p);
+  fiber* to = take_next(w->p);
   w->set_running(to);
-  arrived(switch_context(f->ctx, to != nullptr ? to->ctx : w->own, w->exceptions, w,
-                         as == fiber_phase::none ? last::yes : last::no));
+  arrived(switch_context(f->ctx, context_of(*w, to), w->exceptions, w));
 }
 
 [[gnu::noinline]] void depart_to_loop(worker* w, fiber* f, decltype(commit::run) then, void* object) noexcept {

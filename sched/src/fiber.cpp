@@ -3,6 +3,7 @@
 #include "control_block.hpp"
 #include "current.hpp"
 #include "migration.hpp"
+#include "parking.hpp"
 #include "scheduler.hpp"
 #include "worker.hpp"
 
@@ -60,6 +61,11 @@ void recycle(fiber* f, processor* p) noexcept {
   }
 }
 
+// is_last drops a reference. Whoever has the only one left needs no locked instruction: none is made of none.
+bool is_last(fiber& f) noexcept {
+  return f.references.load(std::memory_order_acquire) == 1 || f.references.fetch_sub(1, std::memory_order_acq_rel) == 1;
+}
+
 // Done is published before the fiber's own reference goes: whoever joins may let go of the handle at once, and then the last of
 // the two recycles.
 void publish_end(fiber& f) noexcept {
@@ -73,12 +79,14 @@ bool end_commit(waiter self, void* object, std::uintptr_t published) noexcept {
   dispose(f->ctx, f->stack_bottom, f->stack_top());
   if ((f->checks & depth_check) != 0) [[unlikely]] f->home->stack_marks->note_end(*f);
   if (published == 0) publish_end(*f);
-  if (f->on_start == handle_state::absent || f->references.fetch_sub(1, std::memory_order_acq_rel) == 1) recycle(f, p);
+  if (f->on_start == handle_state::absent || is_last(*f)) recycle(f, p);
   return true;
 }
 
-[[noreturn]] void end(worker* w, fiber* f) noexcept {
+[[gnu::always_inline]] inline void end(worker* w, fiber* f) noexcept {
   w->set_running(f);
+  // Whoever has begun to ring it is past it before the stack can be given back (stack_trim.hpp); nobody may begin afterwards.
+  if (f->sleep.alarm.armed()) f->sleep.alarm.stop();
   bump(w->p->ended, std::memory_order_release);  // pairs with live(): the spawn of this fiber is seen with its end
   // With nobody else to run, before the departure, which then leads straight to whoever joins. Else after it: whoever joins
   // many should find that more than one has ended.
@@ -87,13 +95,13 @@ bool end_commit(waiter self, void* object, std::uintptr_t published) noexcept {
     published = true;
     publish_end(*f);
   }
-  depart(w, f, end_commit, w->p, published ? 1 : 0, fiber_phase::none);
+  depart_for_good(w, f, end_commit, w->p, published ? 1 : 0);
   fatal("a fiber was resumed after its end");
 }
 
 }  // namespace
 
-void fiber_entry(void* message) noexcept {
+[[gnu::noinline]] void fiber_entry(void* message) noexcept {
   // No call before the sanitizers know of this stack.
   fiber* f = static_cast<worker*>(message)->running();
   arrive(f->ctx);
@@ -135,7 +143,6 @@ fiber* create_fiber(scheduler& s, const fiber_options& options, std::size_t body
   f->joined.word.begin();
   f->sleep.cancel = cancel_sleep;
   f->stops.begin();
-  f->links = nullptr;
   f->data = {};
   f->reason.store(wait_reason::none, std::memory_order_relaxed);
   f->wait_object.store(nullptr, std::memory_order_relaxed);
@@ -152,14 +159,15 @@ void* body_of(fiber& f) noexcept { return f.body; }
 void start(fiber& f) noexcept {
   scheduler& s = *f.home;
   f.slot->store(f.slot->load(std::memory_order_relaxed) | 1, std::memory_order_release);  // pairs with for_each_in_use
-  if (processor* p = own_processor(s)) {
+  processor* const p = own_processor(s);
+  if (p != nullptr) {
     bump(p->spawned);
   } else {
     s.spawned_outside.fetch_add(1, std::memory_order_relaxed);
   }
-  // The fence in make_runnable orders the slot word before any later load of stop_everything by this fiber; stop_all
-  // has one between its store and its scan.
-  s.make_runnable(&f, scheduler::place::tail);
+  // The slot word comes before the fiber's first look at stop_everything that counts, which is behind the commit of a wait
+  // (O1 of stop_word); stop_all has a fence between its store and its scan.
+  s.make_runnable(&f, p);
 }
 
 void discard(fiber& f) noexcept {
@@ -168,6 +176,10 @@ void discard(fiber& f) noexcept {
 }
 
 namespace {
+
+[[noreturn]] void join_itself(const fiber& f) noexcept {
+  fatal("fiber %llu joins itself", static_cast<unsigned long long>(id_of(f)));
+}
 
 bool join_commit(waiter self, void* object, std::uintptr_t) noexcept {
   using joining = join_word<>::joining;
@@ -181,33 +193,38 @@ bool join_commit(waiter self, void* object, std::uintptr_t) noexcept {
 bool ended(const fiber& f) noexcept { return f.joined.word.ended(); }
 
 bool join(fiber& f) noexcept {
-  if (current_fiber() == &f) fatal("fiber %llu joins itself", static_cast<unsigned long long>(id_of(f)));
   if (stop_requested()) return false;
   while (!ended(f)) {
-    if (!announce(f.joined)) return false;
-    park({join_commit, &f.joined}, {wait_reason::join, &f});
-    withdraw();
-    if (!ended(f) && stop_requested()) return false;
+    parking here;
+    if (here.is_of(f)) [[unlikely]] join_itself(f);
+    if (!here.announce(f.joined)) return false;
+    here.park({join_commit, &f.joined}, {wait_reason::join, &f});
+    here.withdraw();
+    if (!ended(f) && stop_requested()) {
+      // A thread's park may have ended for no reason: then it is still there.
+      static_cast<void>(f.joined.word.take_out(current_waiter().bits()));
+      return false;
+    }
   }
   return true;
 }
 
 void join_uncancelled(fiber& f) noexcept {
-  if (current_fiber() == &f) fatal("fiber %llu joins itself", static_cast<unsigned long long>(id_of(f)));
+  if (current_fiber() == &f) join_itself(f);
   while (!ended(f)) park({join_commit, &f.joined}, {wait_reason::join, &f});
 }
 
 void release(fiber& f) noexcept {
   scheduler& s = *f.home;
   if (processor* p = own_processor(s)) {
-    if (f.references.fetch_sub(1, std::memory_order_acq_rel) == 1) recycle(&f, p);
+    if (is_last(f)) recycle(&f, p);
     return;
   }
   // The scheduler may be at its end, or beyond it but for the stacks.
   bool last_handle;
   {
     std::lock_guard guard(s.handles_lock);
-    if (f.references.fetch_sub(1, std::memory_order_acq_rel) == 1) recycle(&f, nullptr);
+    if (is_last(f)) recycle(&f, nullptr);
     last_handle = s.handles_left != 0 && --s.handles_left == 0;
   }
   if (last_handle) delete &s;

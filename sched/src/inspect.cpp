@@ -56,7 +56,7 @@ class look {
   }
 
   void end_look(fiber& f) noexcept {
-    if (f.look.end_look()) home_.make_runnable(&f, scheduler::place::tail);
+    if (f.look.end_look()) home_.make_runnable(&f, nullptr);
   }
 
   void visit_one(fiber& f, bool held) noexcept {

@@ -5,7 +5,8 @@ namespace weft::inline v0::sched {
 #if defined(WEFT_OWN_SWITCH)
 
 // The first frame of a stack: rdi is the message, rbp the entry. Who walks the stack stops here, since it says that nobody has
-// called it.
+// called it. No call leads to the entry: the processor would wait for a return from it, and expect all others one place too
+// late.
 asm(R"(
   .text
   .p2align 4
@@ -18,7 +19,11 @@ weft_enter_context:
   endbr64
   movq %rbp, %rax
   xorl %ebp, %ebp
-  callq *%rax
+  leaq 1f(%rip), %rcx
+  pushq %rcx
+  .cfi_adjust_cfa_offset 8
+  jmpq *%rax
+1:
   ud2
   .cfi_endproc
   .size weft_enter_context, . - weft_enter_context

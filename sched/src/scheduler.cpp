@@ -220,8 +220,7 @@ void destroy_scheduler(scheduler* s) noexcept {
 
 void stop_all(scheduler& s) noexcept {
   s.stop_everything.store(true, std::memory_order_seq_cst);
-  // Pairs with the fence that start() passes after it marked its slot: either the scan sees the fiber, or the fiber sees the
-  // flag at its first cancellable call.
+  // Either the scan sees the slot that start() has marked, or the fiber sees the flag behind its first commit (O1 of stop_word).
   std::atomic_thread_fence(std::memory_order_seq_cst);
   s.for_each_fiber([](fiber& f) { stop_now(f); });
 }

@@ -110,12 +110,13 @@ class scheduler {
 
   // --- runnable work (scheduler_wake.cpp)
 
-  // make_runnable queues f where the caller is: next slot or ring of the current processor, else the global queue; and
-  // wakes whoever is needed.
-  enum class place : std::uint8_t { next, tail };
-  void make_runnable(fiber* f, place where) noexcept;
-  // ready_time is what fiber::since becomes when the caller makes a fiber runnable.
-  nanotime ready_time(worker* w) noexcept;
+  // make_runnable queues f in the ring of p, which is the caller's, or, without one, in the global queue; and wakes whoever is
+  // needed.
+  void make_runnable(fiber* f, processor* p) noexcept;
+  // hand_over lets f run next where the caller is, if that is a fiber of ours; else it is make_runnable.
+  void hand_over(fiber* f) noexcept;
+  // ready_time is what fiber::since becomes when the caller, whose processor that is, makes a fiber runnable.
+  nanotime ready_time(processor* p) noexcept;
   // push_tail and push_next queue without waking; p is the caller's.
   void push_tail(processor* p, fiber* f) noexcept;
   void push_next(processor* p, fiber* f) noexcept;
@@ -248,6 +249,7 @@ class scheduler {
   friend void destroy_scheduler(scheduler* s) noexcept;
 
  private:
+  void make_runnable_from_outside(fiber* f) noexcept;
   worker* add_worker_locked(processor* p, bool searching) noexcept;
   processor* take_processor_locked() noexcept;
   void put_back_processor_locked(processor* p) noexcept;

@@ -49,7 +49,9 @@ bool sleep_thread(thread_record* self, nanotime when) noexcept {
   while (now() < when) {
     const bool announced = announce(wake_sleeper);
     if (announced) {
-      nap(self, std::min(when, deadline_link::first_due(*self)));
+      // There is no commit: this is where a stop is looked for that came meanwhile.
+      std::atomic_thread_fence(std::memory_order_seq_cst);  // O1 of stop_word
+      if (!stop_requested()) nap(self, std::min(when, deadline_link::first_due(*self)));
       withdraw();
     }
     self->token.exchange(0, std::memory_order_acquire);
@@ -68,7 +70,11 @@ bool sleep_until(nanotime when) noexcept {
   fiber* f = current_fiber();
   while (now() < when) {
     if (!announce(f->sleep)) return false;
-    if (when != never && !f->sleep.alarm.arm(*f->home, when, ring, &f->sleep, 0)) fatal("no memory for a sleep's timer");
+    if (when == never) {
+      f->sleep.alarm.stop();  // an idle_watch may have left it behind
+    } else if (!f->sleep.alarm.arm(*f->home, when, ring, &f->sleep, 0)) {
+      fatal("no memory for a sleep's timer");
+    }
     park({lie_down, &f->sleep}, wait_reason::sleep);
     withdraw();
     f->sleep.alarm.stop();

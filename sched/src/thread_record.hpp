@@ -2,7 +2,7 @@
 #pragma once
 
 #include "dice.hpp"
-#include "wait_words.hpp"
+#include "stop_state.hpp"
 
 #include <weft/sched/atomic.hpp>
 #include <weft/sched/caller_data.hpp>
@@ -39,13 +39,10 @@ struct alignas(64) thread_record {
   std::atomic<std::uint64_t> naps{0};
   std::atomic<pid_t> tid{0};  // of the thread that has slept here last
 
-  stop_word<> stops;              // of the thread's wait_links; nobody stops a thread as a whole
-  wait_link* links = nullptr;     // innermost first; of the thread itself
-  deadline_link* timed = nullptr; // likewise, those that no scheduler's timers serve
-  dice chance;                    // of the thread itself
-  std::uint32_t uninterrupted = 0;  // of the thread itself
-  std::uint32_t shields = 0;        // likewise
-  caller_data data;                 // likewise
+  stop_state stops;                // the thread's wait_links; nobody stops a thread as a whole
+  deadline_link* timed = nullptr;  // of its links those that no scheduler's timers serve, innermost first
+  dice chance;                     // of the thread itself
+  caller_data data;                // likewise
 };
 
 // acquire_record takes a free record or makes one; release_record gives it back.

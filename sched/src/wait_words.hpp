@@ -13,8 +13,8 @@ namespace weft::inline v0::sched {
 
 // stop_word is what stops a fiber's waits (or a plain thread's): flags that stand, and a site that says where it is
 // parked.
-// States     stop    false | true: stands for the rest of the fiber's life   set: anybody who holds the handle
-//            linked  false | true: some wait_link of it has fired            set: that link; cleared: the fiber, which
+// States     flags   stop: stands for the rest of the fiber's life           set: anybody who holds the handle
+//                    linked: some wait_link of it has fired                  set: that link; cleared: the fiber, which
 //                                                                            then asks the links that are left
 //            site    null | where the fiber is about to park, or is parked   set, cleared: the fiber
 //            who, links_only   as which waiter it parks there (in a blocking region, its thread), and whether only
@@ -22,13 +22,14 @@ namespace weft::inline v0::sched {
 //            cancelling  how many stoppers are between reading the site and the end of its cancel()
 // Invariants I1 a fiber whose stop stands is not left parked at an announced site
 //            I2 after withdraw and await_cancels, nobody uses the site that was announced
-// Orderings  O1 announce: store site, then load the flags || request, stop_all: store a flag, then load site
-//            O2 commit: publish the waiter, then load the flags (missed) || the same: store a flag, then take the
-//               waiter out. Store-load on both sides, so seq_cst on all: either the fiber sees the stop, or the
-//               stopper finds the site and the waiter in it.
-//            O3 withdraw: clear site, then load cancelling || enter_cancel: raise cancelling, then load site
+// Orderings  O1 announce: store site; commit: publish the waiter, then load the flags (missed) || request, stop_all: store a
+//               flag, then load site and take the waiter out
+//               Store-load on both sides: either the fiber sees the stop, or the stopper finds the site and the waiter in
+//               it. On the fiber's side the fence is the commit's own read-modify-write (fence_behind_locked), by which
+//               it publishes the waiter or unlocks what the stopper needs.
+//            O2 withdraw: clear site, then load cancelling || enter_cancel: raise cancelling, then load site
 //               Likewise: either the stopper finds no site, or the fiber waits for it.
-//            O4 unlink: store linked = false, then load what other links say || link: store its own flag, then linked
+//            O3 unlink: store linked = false, then load what other links say || link: store its own flag, then linked
 //               = true. Likewise: either the fiber sees the link's flag, or linked stays true.
 // Not here   `everybody`, the scheduler's flag that stops all its fibers; which wait a late cancel was for (park.hpp)
 template <template <class> class Atomic = atomic>
@@ -36,45 +37,54 @@ class stop_word {
  public:
   // begin is for a fresh fiber on the same memory.
   void begin() noexcept {
-    stop_.store(false, std::memory_order_relaxed);
-    linked_.store(false, std::memory_order_relaxed);
+    flags_.store(0, std::memory_order_relaxed);
     site_.store(nullptr, std::memory_order_relaxed);
   }
   // requested: of the fiber as a whole, whatever its links say.
   bool requested(const Atomic<bool>& everybody) const noexcept {
-    return stop_.load(std::memory_order_seq_cst) || everybody.load(std::memory_order_seq_cst);
+    return (flags_.load(std::memory_order_seq_cst) & stop) != 0 || everybody.load(std::memory_order_seq_cst);
   }
   // links_only: of the links, whatever else was asked to stop.
   bool stands(const Atomic<bool>& everybody, bool links_only = false) const noexcept {
-    if (linked_.load(std::memory_order_seq_cst)) return true;
-    return !links_only && requested(everybody);
+    const std::uint8_t flags = flags_.load(std::memory_order_seq_cst);
+    if (links_only) return (flags & linked) != 0;
+    return flags != 0 || everybody.load(std::memory_order_seq_cst);
   }
-  // announce publishes s, where `as` (a waiter's bits) is going to park; false, and nothing is published, if a stop
-  // stands.
-  [[nodiscard]] bool announce(cancel_site* s, std::uintptr_t as, const Atomic<bool>& everybody,
-                              bool links_only = false) noexcept {
+  // publish says that `as` (a waiter's bits) is going to park at s. A stop that stands is found after the commit (O1).
+  void publish(cancel_site* s, std::uintptr_t as, bool links_only = false) noexcept {
     who_.store(as, std::memory_order_relaxed);                 // ordered by site
     links_only_.store(links_only, std::memory_order_relaxed);  // likewise
-    site_.store(s, std::memory_order_seq_cst);                 // O1
+    site_.store(s, std::memory_order_release);                 // O1
+  }
+  // announce is publish for who need not go on: false, and nothing is published, if a stop stands already.
+  [[nodiscard]] bool announce(cancel_site* s, std::uintptr_t as, const Atomic<bool>& everybody,
+                              bool links_only = false) noexcept {
+    publish(s, as, links_only);
     if (!stands(everybody, links_only)) return true;
     withdraw();
     return false;
   }
-  void withdraw() noexcept { site_.store(nullptr, std::memory_order_seq_cst); }  // O3
+  void withdraw() noexcept { site_.store(nullptr, std::memory_order_seq_cst); }  // O2
   // await_cancels returns when whoever has read the site before the withdrawal is through with its cancel().
   void await_cancels() const noexcept {
-    await(cancelling_, std::memory_order_seq_cst, [](std::uint32_t n) { return n == 0; });  // O3
+    await(cancelling_, std::memory_order_seq_cst, [](std::uint32_t n) { return n == 0; });  // O2
   }
   bool announced() const noexcept { return site_.load(std::memory_order_relaxed) != nullptr; }
 
-  void request() noexcept { stop_.store(true, std::memory_order_seq_cst); }  // O1, O2
-  void set_linked(bool b) noexcept { linked_.store(b, std::memory_order_seq_cst); }  // O1, O2, O4
+  void request() noexcept { flags_.fetch_or(stop, std::memory_order_seq_cst); }  // O1
+  void set_linked(bool b) noexcept {                                             // O1, O3
+    if (b) {
+      flags_.fetch_or(linked, std::memory_order_seq_cst);
+    } else {
+      flags_.fetch_and(static_cast<std::uint8_t>(~linked), std::memory_order_seq_cst);
+    }
+  }
   cancel_site* site() const noexcept { return site_.load(std::memory_order_seq_cst); }  // O1
 
   // enter_cancel returns where a stop, whose flag is set already, has to cancel; or null. leave_cancel follows in any
   // case.
   cancel_site* enter_cancel() noexcept {
-    cancelling_.fetch_add(1, std::memory_order_seq_cst);  // O3
+    cancelling_.fetch_add(1, std::memory_order_seq_cst);  // O2
     return site();
   }
   void leave_cancel() noexcept { cancelling_.fetch_sub(1, std::memory_order_release); }
@@ -84,12 +94,17 @@ class stop_word {
 
   // missed is where the one who has run a fiber's commit has to cancel: a stop that came between announce and the
   // commit found nobody to take out. The fiber may have gone on since, and another may be on the same type-stable
-  // memory: so cancel_announced asks again.
-  cancel_site* missed(const Atomic<bool>& everybody) const noexcept { return stands(everybody) ? site() : nullptr; }
+  // memory: so cancel_announced asks again. REQUIRES: the caller's last step was the commit.
+  cancel_site* missed(const Atomic<bool>& everybody) const noexcept {
+    fence_behind_locked();  // O1
+    return stands(everybody) ? site() : nullptr;
+  }
 
  private:
-  Atomic<bool> stop_{false};
-  Atomic<bool> linked_{false};
+  static constexpr std::uint8_t stop = 1;
+  static constexpr std::uint8_t linked = 2;
+
+  Atomic<std::uint8_t> flags_{0};
   Atomic<cancel_site*> site_{nullptr};
   std::atomic<std::uintptr_t> who_{0};
   std::atomic<bool> links_only_{false};
@@ -112,7 +127,7 @@ void cancel_announced(stop_word<Atomic>& word, const Atomic<bool>& everybody) no
 //            set: wait (0 -> waiter*), end (any -> done)    left: end, a stop's take_out (waiter* -> 0)
 // Ownership  who takes waiter* out owns that waiter
 // Orderings  O1 done releases, ended acquires: the result is seen whole
-//            O2 of stop_word: wait publishes with seq_cst
+//            O1 of stop_word: wait publishes by a read-modify-write
 template <template <class> class Atomic = atomic>
 class join_word {
  public:
@@ -125,7 +140,7 @@ class join_word {
   // wait is the joiner's commit. A thread's park may have ended for no reason: then it is still there.
   joining wait(std::uintptr_t self) noexcept {
     std::uintptr_t found = 0;
-    if (word_.compare_exchange_strong(found, self, std::memory_order_seq_cst)) return joining::parked;  // O2
+    if (word_.compare_exchange_strong(found, self, std::memory_order_seq_cst)) return joining::parked;  // O1 of stop_word
     if (found == done) return joining::ended;
     return found == self ? joining::parked : joining::occupied;
   }
@@ -146,7 +161,7 @@ class join_word {
 //            set: lie_down (0 -> waiter*), ring (0 -> fired)
 //            left: ring and a stop's take_out (waiter* -> 0), get_up (fired -> 0)
 // Ownership  who takes waiter* out owns that waiter
-// Orderings  O2 of stop_word: lie_down publishes with seq_cst
+// Orderings  O1 of stop_word: lie_down publishes by a read-modify-write
 // Not here   which sleep an alarm was for: a late one ends the next sleep early, and that one looks at the clock again
 template <template <class> class Atomic = atomic>
 class sleep_word {
@@ -156,7 +171,7 @@ class sleep_word {
   // lie_down is the sleeper's commit; false if the alarm rang already.
   [[nodiscard]] bool lie_down(std::uintptr_t self) noexcept {
     std::uintptr_t awake = 0;
-    return word_.compare_exchange_strong(awake, self, std::memory_order_seq_cst);  // O2
+    return word_.compare_exchange_strong(awake, self, std::memory_order_seq_cst);  // O1 of stop_word
   }
   // ring returns the sleeper, which the caller then owns, or 0.
   [[nodiscard]] std::uintptr_t ring() noexcept {

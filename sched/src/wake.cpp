@@ -25,35 +25,43 @@ void scheduler::push_next(processor* p, fiber* f) noexcept {
     return wake_for_work();
   }
   fiber* displaced = p->alone ? p->queue.put_next_unshared(f) : p->queue.put_next(f);
-  if (displaced == nullptr) return;
+  if (displaced == nullptr) [[likely]] return;
   push_tail(p, displaced);
-  wake_for_work();
+  if (!p->alone) wake_for_work();
 }
 
-nanotime scheduler::ready_time(worker* w) noexcept {
-  if (w != nullptr && w->p != nullptr && --w->p->until_sample == 0) [[unlikely]] {
-    w->p->until_sample = run_wait_sample;
+[[gnu::always_inline]] inline nanotime scheduler::ready_time(processor* p) noexcept {
+  if (p != nullptr && --p->until_sample == 0) [[unlikely]] {
+    p->until_sample = run_wait_sample;
     return now() | exact_time;
   }
   return clock.load(std::memory_order_relaxed) & ~exact_time;
 }
 
-void scheduler::make_runnable(fiber* f, place where) noexcept {
-  worker* w = current_worker();
-  f->since.store(ready_time(w), std::memory_order_relaxed);
+void scheduler::make_runnable(fiber* f, processor* p) noexcept {
+  f->since.store(ready_time(p), std::memory_order_relaxed);
   f->look.becomes(fiber_phase::runnable);  // passes on what the caller has acquired
-  if (w == nullptr || w->home != this || w->p == nullptr) {
-    visitors.fetch_add(1, std::memory_order_relaxed);  // O1
-    global.push(f);
-    wake_for_work();
-    visitors.fetch_sub(1, std::memory_order_release);  // O1
-    return;
-  }
-  // No wake for a single hand-over: the caller is about to park, as a rule, and its processor then goes straight to f;
-  // another worker would come too late. If it does not park, the monitor finds f within a tick.
-  if (where == place::next && w->running() != nullptr) return push_next(w->p, f);
-  push_tail(w->p, f);
+  if (p == nullptr) [[unlikely]] return make_runnable_from_outside(f);
+  push_tail(p, f);
+  if (!p->alone) wake_for_work();
+}
+
+void scheduler::make_runnable_from_outside(fiber* f) noexcept {
+  visitors.fetch_add(1, std::memory_order_relaxed);  // O1
+  global.push(f);
   wake_for_work();
+  visitors.fetch_sub(1, std::memory_order_release);  // O1
+}
+
+void scheduler::hand_over(fiber* f) noexcept {
+  worker* const w = current_worker();
+  processor* const p = w == nullptr || w->home != this ? nullptr : w->p;
+  if (p == nullptr || w->running() == nullptr) [[unlikely]] return make_runnable(f, p);
+  f->since.store(ready_time(p), std::memory_order_relaxed);
+  f->look.becomes(fiber_phase::runnable);  // as make_runnable
+  // No wake: the caller is about to park, as a rule, and its processor then goes straight to f; another worker would come too
+  // late. If it does not park, the monitor finds f within a tick.
+  push_next(p, f);
 }
 
 processor* scheduler::take_processor_locked() noexcept {
@@ -149,11 +157,11 @@ void scheduler::inject(processor* p, ready_list& list) noexcept {
     if (w.is_thread()) {
       ready_thread(w.as_thread());
     } else if (w.as_fiber()->home != this) {
-      w.as_fiber()->home->make_runnable(w.as_fiber(), place::tail);
+      w.as_fiber()->home->make_runnable(w.as_fiber(), nullptr);
     } else {
       own[n] = w.as_fiber();
       own[n]->look.becomes(fiber_phase::runnable);  // as make_runnable
-      own[n]->since.store(n == 0 ? ready_time(current_worker()) : clock.load(std::memory_order_relaxed) & ~exact_time,
+      own[n]->since.store(n == 0 ? ready_time(p) : clock.load(std::memory_order_relaxed) & ~exact_time,
                           std::memory_order_relaxed);
       ++n;
     }

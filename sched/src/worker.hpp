@@ -72,11 +72,27 @@ void arrived(void* message) noexcept;
 // does from then on, `blocking` at both ends of a blocking region. Returns unless something is wrong.
 void check_departure(const fiber& f, fiber_phase to) noexcept;
 
+// context_of is where w goes on with f; null: in the loop.
+inline context& context_of(worker& w, fiber* f) noexcept { return f != nullptr ? f->ctx : w.own; }
+
 // depart leaves the calling fiber (w->current) for the next fiber of w's processor or, if there is none or a service is due,
-// for the loop; `then` runs after the departure. Returns when the fiber is resumed, maybe on another thread; never if it
-// departs as `none`.
+// for the loop; `then` runs after the departure. Returns when the fiber is resumed, maybe on another thread.
 void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word,
             fiber_phase as = fiber_phase::parked) noexcept;
+
+// next_to_run takes what p runs next, passing over those that somebody looks at; null: nothing, or a service is due.
+fiber* next_to_run(processor* p) noexcept;
+
+// depart_for_good is depart for a fiber that ends; it does not return. Part of its caller: each call that is left by a jump
+// makes the processor expect the returns that follow in the wrong places.
+[[gnu::always_inline]] inline void depart_for_good(worker* w, fiber* f, decltype(commit::run) then, void* object,
+                                                   std::uintptr_t word) noexcept {
+  if (f->checks != 0) [[unlikely]] check_departure(*f, fiber_phase::none);
+  w->order = {f, false, fiber_phase::none, then, object, word};
+  fiber* const to = next_to_run(w->p);
+  w->set_running(to);
+  static_cast<void>(switch_context(f->ctx, context_of(*w, to), w->exceptions, w, last::yes));
+}
 
 // depart_to_loop goes to the loop in any case; for a worker without a processor. REQUIRES: `then` doesn't refuse.
 void depart_to_loop(worker* w, fiber* f, decltype(commit::run) then, void* object) noexcept;  // as runnable

@@ -21,6 +21,8 @@
 #include <cstdlib>
 #include <mutex>
 
+#include <cxxabi.h>
+
 namespace weft::testing {
 namespace {
 
@@ -47,9 +49,16 @@ struct role {
   int doubles = 0;
   model::atomic<whereabouts> where{whereabouts::running};
   sched::departure_order order{};  // handed over by `where`
+  model::atomic<bool> busy{false};  // its worker is not through with what it has departed for
 
   void wake() {
     if (!bed.unpark()) ++doubles;
+  }
+  // As arrived() of dispatch.cpp.
+  void arrived(const sched::departure_order& o) {
+    if (!o.run(sched::waiter(o.from), o.object, o.word)) return wake();
+    const auto& everybody = o.from->home->stop_everything;
+    if (o.cancellable && o.from->stops.missed(everybody) != nullptr) cancel_announced(o.from->stops, everybody);
   }
 };
 
@@ -103,6 +112,7 @@ void stage::enter() {
   me.is_fiber = true;
   me.worker.p = &parts_->processor;
   me.worker.set_running(&me.fiber);
+  me.worker.exceptions = sched::thread_exception_state();
   me.fiber.home = &parts_->scheduler;
   // As create_fiber.
   me.fiber.sleep.cancel = [](sched::cancel_site& site, sched::waiter w) noexcept {
@@ -119,16 +129,8 @@ void stage::be_worker_of(std::size_t actor) {
     const auto gone = [](whereabouts w) { return w != whereabouts::running; };
     if (r.where.await(std::memory_order_seq_cst, gone) == whereabouts::over) return;
     r.where.store(whereabouts::running, std::memory_order_seq_cst);
-    // As arrived() of dispatch.cpp.
-    const sched::departure_order order = r.order;
-    if (!order.run(sched::waiter(order.from), order.object, order.word)) {
-      r.wake();
-      continue;
-    }
-    const auto& everybody = order.from->home->stop_everything;
-    if (order.cancellable && order.from->stops.missed(everybody) != nullptr) {
-      cancel_announced(order.from->stops, everybody);
-    }
+    r.arrived(r.order);
+    r.busy.store(false, std::memory_order_seq_cst);
   }
 }
 
@@ -205,6 +207,9 @@ worker* current_worker() noexcept {
 }
 thread_record* current_record() noexcept { return &backstage::here().record; }
 
+// context.cpp
+exception_state* thread_exception_state() noexcept { return reinterpret_cast<exception_state*>(abi::__cxa_get_globals()); }
+
 // thread_record.cpp
 bool nap(thread_record* r, nanotime until) noexcept {
   model::parking_place& bed = backstage::of(r).bed;
@@ -217,11 +222,18 @@ void ready_thread(thread_record* r) noexcept { backstage::of(r).wake(); }
 // dispatch.cpp and wake.cpp
 void depart(worker*, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word, fiber_phase as) noexcept {
   testing::role& me = backstage::of(f);
-  me.order = {f, f->stops.announced(), as, then, object, word};
-  me.where.store(testing::whereabouts::departed, std::memory_order_seq_cst);
+  const departure_order order = {f, f->stops.announced(), as, then, object, word};
+  if (me.busy.load(std::memory_order_seq_cst)) {
+    // The worker that it was on before stops it late. It has gone on on another one, which is this actor.
+    me.arrived(order);
+  } else {
+    me.order = order;
+    me.busy.store(true, std::memory_order_seq_cst);
+    me.where.store(testing::whereabouts::departed, std::memory_order_seq_cst);
+  }
   me.bed.park();
 }
-void scheduler::make_runnable(fiber* f, place) noexcept { backstage::of(f).wake(); }
+void scheduler::hand_over(fiber* f) noexcept { backstage::of(f).wake(); }
 void scheduler::push_tail(processor*, fiber* f) noexcept { backstage::of(f).wake(); }
 void scheduler::timer_armed(nanotime when) noexcept {
   // Who fires what is due may have looked already: somebody does it now.

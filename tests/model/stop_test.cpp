@@ -121,8 +121,31 @@ TEST(StopModel, TheOuterLinkStandsBehindTheInner) {
       .play([](world& w) { return w.ended == 2 ? "" : "not ended twice"; });
 }
 
-// A shield keeps the outer stop away, whenever it comes, and lets those made inside through.
+// A shield keeps the outer stop away, whenever it comes, and lets those made inside through. One stopper fires both links, in
+// either order: with two of them there is too much to be exhausted.
 TEST(StopModel, AShieldKeepsTheOuterLinkAway) {
+  const auto under_a_shield = [](world& w) {
+    const hand_link outer(w.stop);
+    const sched::shielded from_outside;
+    {
+      const hand_link inner(w.stop_2);
+      w.wait();
+      if (!inner.fired()) model::fail("the shield let a stop through");
+    }
+    if (sched::stop_requested()) model::fail("a stop stands behind the shield");
+  };
+  const auto both = [](const auto& first, const auto& second) {
+    return [=](world& w) {
+      first(w);
+      second(w);
+    };
+  };
+  const auto check = [](world& w) { return w.ended == 1 ? "" : "not ended"; };
+  cast<world>().waiter("waiter", under_a_shield).other("stopper", both(fire, fire_2)).only({as::threads}).play(check);
+  cast<world>().waiter("waiter", under_a_shield).other("stopper", both(fire_2, fire)).play(check);
+}
+
+TEST(StopModel, BehindAShieldTheOuterLinkStandsAgain) {
   cast<world>()
       .waiter("waiter",
               [](world& w) {
@@ -131,18 +154,14 @@ TEST(StopModel, AShieldKeepsTheOuterLinkAway) {
                   const sched::shielded from_outside;
                   {
                     const hand_link inner(w.stop_2);
-                    w.wait();
-                    if (!inner.fired()) model::fail("the shield let a stop through");
                   }
-                  if (sched::stop_requested()) model::fail("a stop stands behind the shield");
+                  if (sched::stop_requested()) model::fail("the shield let a stop through");
                 }
                 w.wait();
-                if (!outer.fired()) model::fail("ended by a link that has gone");
+                if (!outer.fired()) model::fail("ended by nobody");
               })
       .other("stopper", fire)
-      .other("stopper 2", fire_2)
-      .only({as::threads})
-      .play([](world& w) { return w.ended == 2 ? "" : "not ended twice"; });
+      .play([](world& w) { return w.ended == 1 ? "" : "not ended"; });
 }
 
 // So does an exception that unwinds: a destructor's wait ends by what it waits for alone.

@@ -233,7 +233,7 @@ class receive_calls {
 //
 // Thread-safe: fibers, of any runtime, and plain threads. A timed call on a fiber or inside runtime::enter() costs a
 // timer. Elements may throw as they move; nothing is lost then, and the exception comes out of a call that would have
-// moved it.
+// moved it. They move under the channel's lock: no move may suspend, use the channel, or stop somebody who waits at it.
 template <channel_element T>
 class channel : public detail::send_calls<channel<T>, T>, public detail::receive_calls<channel<T>, T> {
  public:

@@ -19,8 +19,8 @@
 namespace weft::inline v0::detail {
 
 // channel_state is a channel with its elements: a ring in the same memory, behind it. Elements move under the lock, so
-// that the order in which they come out is that in which they went in: a move that suspends, or uses the channel, is a
-// deadlock.
+// that the order in which they come out is that in which they went in: a move that suspends, uses the
+// channel or stops somebody who waits at it is a deadlock.
 //
 // Invariants, whenever the lock is free, counting those in the queues whose wait is not over:
 //   I1 receivers wait only while the ring is empty, senders only while it is full; not both, but for one and the same
@@ -36,10 +36,11 @@ class channel_state final : public channel_base {
     return ::new (place) channel_state(capacity);
   }
   void drop() noexcept {
-    if (!let_go()) return;
-    for (; count_ > 0; --count_) std::destroy_at(at(head_++));
-    this->~channel_state();
-    ::operator delete(static_cast<void*>(this), alignment());
+    if (let_go()) destroy();
+  }
+  // come_back ends what wait_locked began, for whoever was not told that it has been ended.
+  void come_back() noexcept {
+    if (stop_waiting()) destroy();
   }
 
   std::size_t capacity() const noexcept { return capacity_; }
@@ -68,9 +69,11 @@ class channel_state final : public channel_base {
       head_ = head_ + 1 == capacity_ ? 0 : head_ + 1;
       --count_;
       while (sched::wait_node* const n = senders.claim()) {
-        const bool moved = refill(*n);
-        wake.add(*n, moved ? sched::verdict::done : sched::verdict::again);  // it meets its exception by itself
-        if (moved) break;
+        if (refill(*n)) {
+          finish_locked(*n, wake, sched::verdict::done);
+          break;
+        }
+        wake.add(*n, sched::verdict::again);  // it meets its exception by itself
       }
       return sched::verdict::done;
     }
@@ -89,6 +92,11 @@ class channel_state final : public channel_base {
 
   explicit channel_state(std::size_t capacity) noexcept : capacity_(capacity) {}
   ~channel_state() = default;
+  void destroy() noexcept {
+    for (; count_ > 0; --count_) std::destroy_at(at(head_++));
+    this->~channel_state();
+    ::operator delete(static_cast<void*>(this), alignment());
+  }
 
   // The place of the i-th element, counted from the ring's begin, once around at most.
   T* at(std::size_t i) noexcept {
@@ -98,14 +106,14 @@ class channel_state final : public channel_base {
 
   // hand_over moves an element to or from the waiter of n, which has been claimed.
   template <class Move>
-  static void hand_over(sched::wait_node& n, sched::wake_list& wake, Move move) {
+  void hand_over(sched::wait_node& n, sched::wake_list& wake, Move move) {
     try {
       move();
     } catch (...) {
       wake.add(n, sched::verdict::again);
       throw;
     }
-    wake.add(n, sched::verdict::done);
+    finish_locked(n, wake, sched::verdict::done);
   }
 
   // refill puts a claimed sender's element into the place that has become free; false if it throws.
@@ -162,10 +170,6 @@ class channel_ref {
   ~channel_ref() {
     if (state_ != nullptr) state_->drop();
   }
-  static channel_ref another(state* s) noexcept {
-    s->refer();
-    return channel_ref(s);
-  }
   state* get() const noexcept { return state_; }
   friend bool operator==(const channel_ref&, const channel_ref&) noexcept = default;
 
@@ -173,25 +177,56 @@ class channel_ref {
   state* state_ = nullptr;
 };
 
-// The two operations, with the wait around them. The channel is pinned while the caller is parked: its handles may go.
+// wait_pin keeps a channel for somebody who has waited at it, and is to try again: its handles may have gone.
+template <class T>
+class wait_pin {
+ public:
+  wait_pin() noexcept = default;
+  ~wait_pin() {
+    if (channel_ != nullptr) channel_->come_back();
+  }
+  wait_pin(const wait_pin&) = delete;
+  wait_pin& operator=(const wait_pin&) = delete;
+
+  // pass_on_locked makes it the pin of a wait that begins.
+  void pass_on_locked(channel_state<T>& c) noexcept {
+    if (std::exchange(channel_, nullptr) == nullptr) c.wait_locked();
+  }
+  void come_back(channel_state<T>& c) noexcept { channel_ = &c; }
+
+ private:
+  channel_state<T>* channel_ = nullptr;
+};
+
+// wait_at parks the caller, whose element that is, in a queue of the channel, whose lock it holds. False: it is to try
+// again. After true the channel may be gone.
+template <class T>
+[[gnu::always_inline]] inline bool wait_at(channel_state<T>& s, sched::wait_queue& queue, void* element, sched::wait_reason why, wait_pin<T>& pin,
+             sched::verdict& v) noexcept {
+  sched::lone_node n;
+  n.element = element;
+  pin.pass_on_locked(s);
+  queue.push(n);
+  v = sched::wait_in(queue, n, s.lock, {why, &s});
+  if (v == sched::verdict::done || v == sched::verdict::closed) return true;
+  pin.come_back(s);
+  return false;
+}
+
+// The two operations, with the wait around them.
 template <class T>
 sched::verdict send_to(channel_state<T>* s, T& value) {
   if (s == nullptr) {
     wait_for_a_stop(sched::wait_reason::channel_send);
     return sched::verdict::canceled;
   }
-  for (channel_ref<T> pin;;) {
+  for (wait_pin<T> pin;;) {
     if (sched::stop_requested()) return sched::verdict::canceled;
     channel_lock held(*s);
     sched::verdict v = s->put(value, held.wake);
     if (v != sched::verdict::pending) return v;
-    sched::wait_node n;
-    n.element = std::addressof(value);
     held.release();
-    if (pin.get() == nullptr) pin = channel_ref<T>::another(s);
-    s->senders.push(n);
-    v = sched::wait_in(s->senders, n, s->lock, {sched::wait_reason::channel_send, s});
-    if (v == sched::verdict::done || v == sched::verdict::closed) return v;
+    if (wait_at(*s, s->senders, std::addressof(value), sched::wait_reason::channel_send, pin, v)) return v;
   }
 }
 template <class T>
@@ -200,18 +235,13 @@ sched::verdict receive_from(channel_state<T>* s, std::optional<T>& value) {
     wait_for_a_stop(sched::wait_reason::channel_receive);
     return sched::verdict::canceled;
   }
-  for (channel_ref<T> pin;;) {
+  for (wait_pin<T> pin;;) {
     if (sched::stop_requested()) return sched::verdict::canceled;
     channel_lock held(*s);
     sched::verdict v = s->take(value, held.wake);
     if (v != sched::verdict::pending) return v;
-    sched::wait_node n;
-    n.element = std::addressof(value);
     held.release();
-    if (pin.get() == nullptr) pin = channel_ref<T>::another(s);
-    s->receivers.push(n);
-    v = sched::wait_in(s->receivers, n, s->lock, {sched::wait_reason::channel_receive, s});
-    if (v == sched::verdict::done || v == sched::verdict::closed) return v;
+    if (wait_at(*s, s->receivers, std::addressof(value), sched::wait_reason::channel_receive, pin, v)) return v;
   }
 }
 template <class T>

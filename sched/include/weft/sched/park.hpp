@@ -44,7 +44,8 @@ inline constexpr std::size_t wait_reasons = static_cast<std::size_t>(wait_reason
 
 // wait_target is what a caller waits for, kept in its control block for whoever looks at it: the object, where there is
 // one, in the form that runtime's `describe_wait` knows for the reason. Whoever looks does so while the waiter cannot go
-// on, so that the object exists as long as its rules of use are kept.
+// on, so that the object exists as long as its rules of use are kept; but of a channel
+// only the address counts, since it may be gone as soon as its last waiter was claimed.
 struct wait_target {
   constexpr wait_target(wait_reason r, const void* o = nullptr) noexcept : why(r), object(o) {}
 
@@ -140,8 +141,7 @@ class WEFT_API shielded {
   std::uint32_t* depth_;
 };
 
-template <template <class> class Atomic>
-class stop_word;  // sched/src/wait_words.hpp
+struct stop_state;  // sched/src/stop_state.hpp
 
 // Where a link comes from: of its caller's own making, or given to the calling fiber by whoever started it. The latter
 // has no effect any more once the fiber's handle was detached.
@@ -162,7 +162,7 @@ class WEFT_API wait_link {
   // attach makes this the caller's innermost link. detach undoes it; whoever may fire has finished by then.
   void attach(link_origin origin = link_origin::own) noexcept;
   void detach() noexcept;
-  bool attached() const noexcept { return word_ != nullptr; }
+  bool attached() const noexcept { return stops_ != nullptr; }
 
   // fire stops the waits. Any thread, between attach and detach.
   void fire() noexcept;
@@ -171,8 +171,7 @@ class WEFT_API wait_link {
  private:
   friend struct stoppable;
 
-  stop_word<atomic>* word_ = nullptr;  // of the fiber or thread; null: not attached
-  wait_link** head_ = nullptr;
+  stop_state* stops_ = nullptr;  // of the fiber or thread; null: not attached
   wait_link* outer_ = nullptr;
   const fiber* inherited_ = nullptr;  // by which fiber
   std::uint32_t depth_ = 0;           // how many unwindings and shields there were when it was made

@@ -30,7 +30,7 @@ enum class verdict : std::uint8_t {
 // Invariants I1 at most one claim or take_out succeeds
 //            I2 the verdict is the last access of whoever claimed: the waiter's memory may end once it is seen
 // Orderings  O1 decide releases, decided acquires: what the claimer handed over is visible
-//            O2 of stop_word: publish is seq_cst, then the stop is looked for
+//            O2 of stop_word's O1: publish is a read-modify-write, then the stop is looked for
 // Not here   the queues that it can be found in; the waiter takes itself out of those that it was not claimed from
 template <template <class> class Atomic = atomic>
 class selection_word {

@@ -17,6 +17,7 @@ namespace weft::inline v0::sched {
 //            lock: 0 -> 1, or any -> 2 after spinning    unlock: any -> 0, waking one sleeper if it was 2
 // Invariants I1 a sleeper has put 2, and whoever wins after spinning puts 2 again: no sleeper is forgotten
 // Orderings  O1 lock acquires, unlock releases
+//            O2 unlock is a read-modify-write: others put fence_behind_locked after it (lone_wait)
 // Not here   fairness, ownership
 class spin_lock {
  public:

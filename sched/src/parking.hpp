@@ -1,0 +1,64 @@
+// parking: one wait of the caller that a stop may end, with one look at who that is.
+#pragma once
+
+#include "stoppable.hpp"
+
+#include <weft/sched/park.hpp>
+
+namespace weft::inline v0::sched {
+
+// park_fiber is park for a fiber that runs on w with a processor.
+inline void park_fiber(worker* w, fiber* f, const commit& c, wait_target what) noexcept {
+  f->reason.store(what.why, std::memory_order_relaxed);
+  f->wait_object.store(what.object, std::memory_order_relaxed);
+  f->since.store(f->home->clock.load(std::memory_order_relaxed) & ~exact_time, std::memory_order_relaxed);
+  bump(w->p->parks[static_cast<std::size_t>(what.why)]);
+  depart(w, f, c.run, c.object, c.word);
+}
+
+// parking is announce, park and withdraw, in this order, for callers within this component.
+class parking {
+ public:
+  parking() noexcept : w_(current_worker()) {
+    if (w_ != nullptr && w_->p != nullptr) [[likely]] f_ = w_->running();
+    stops_ = f_ != nullptr ? &f_->stops : stops_of_thread(w_);
+  }
+  parking(const parking&) = delete;
+  parking& operator=(const parking&) = delete;
+
+  [[nodiscard]] bool announce(cancel_site& site, ended_by stops = ended_by::any_stop) noexcept {
+    if (f_ != nullptr && (f_->stops.uninterrupted | f_->stops.shields | w_->exceptions->uncaught) == 0) [[likely]] {
+      if (f_->stops.announce(&site, waiter(f_).bits(), f_->home->stop_everything, stops == ended_by::links)) [[likely]] {
+        return true;
+      }
+      stops_->take_back();  // it was published for a moment: a stopper may have found it
+      return false;
+    }
+    return sched::announce(site, stops);
+  }
+  // announce_locked is announce for who holds a lock that the site's cancel() takes: it does not look whether a stop stands,
+  // since to take an announcement back is to wait for cancel(). The stop then ends the wait as soon as that has begun.
+  void announce_locked(cancel_site& site, ended_by stops) noexcept {
+    if (f_ != nullptr && (f_->stops.uninterrupted | f_->stops.shields | w_->exceptions->uncaught) == 0) [[likely]] {
+      return f_->stops.publish(&site, waiter(f_).bits(), stops == ended_by::links);
+    }
+    publish_on(w_, site, stops);
+  }
+  // is_of: f is the caller, maybe in a blocking region.
+  bool is_of(const fiber& f) const noexcept { return w_ != nullptr && w_->running() == &f; }
+  // The caller may be on another thread afterwards.
+  void park(const commit& c, wait_target what) noexcept {
+    if (f_ != nullptr) [[likely]] return park_fiber(w_, f_, c, what);
+    sched::park(c, what);
+  }
+  void withdraw() noexcept { stops_->take_back(); }
+
+ private:
+  [[gnu::noinline, gnu::cold]] static stop_state* stops_of_thread(worker* w) noexcept { return &stoppable_on(w).stops; }
+
+  worker* const w_;
+  fiber* f_ = nullptr;
+  stop_state* stops_;
+};
+
+}  // namespace weft::inline v0::sched
