@@ -98,11 +98,11 @@ measure_sizes() {
 }
 
 measure_idle() {
-  echo_row '10000 idle, 64 active connections' 1 10064 '' "$few_pairs" "$some_sides" --idle 10000 --warmup 1.2
+  echo_row '10000 idle, 64 active connections' 1 10064 '' "$few_pairs" "$some_sides" --idle 10000 --warmup 3.5
   # What weft's connections hold while they have nothing to read, with the buffer in an inner call.
   local pair
   for ((pair = 1; pair <= few_pairs; ++pair)); do
-    echo_round '10000 idle, in wait_readable' weft 1 10001 --wait --idle 10000 --connections 1 --warmup 2 \
+    echo_round '10000 idle, in wait_readable' weft 1 10001 --wait --idle 10000 --connections 1 --warmup 3.5 \
       --seconds 0.1
   done
 }

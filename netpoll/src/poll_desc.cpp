@@ -5,6 +5,7 @@
 #include <weft/netpoll/poller.hpp>
 #include <weft/netpoll/waits.hpp>
 #include <weft/sched/fatal.hpp>
+#include <weft/sched/idle_watch.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -65,8 +66,9 @@ bool poll_desc::netpollblockcommit(sched::waiter self, void* object, std::uintpt
 
 int poll_desc::wait(mode m) noexcept {
   const auto why = m == mode::read ? sched::wait_reason::read : sched::wait_reason::write;
-  for (;;) {
+  for (sched::idle_watch idle;;) {
     if (const int error = netpollcheckerr(m); error != ok) return error;
+    if (m == mode::read) idle.begin();
     if (!sched::announce(stop_of(m))) return canceled;
     const bool ready = gate_of(m).netpollblock(
         // The look that closes the race with close, deadline and stop: each first states its reason, then asks the
@@ -80,6 +82,7 @@ int poll_desc::wait(mode m) noexcept {
     // Look before going round: the deadline that woke us may have been moved meanwhile, then we wait on.
     if (const int error = netpollcheckerr(m); error != ok) return error;
     if (sched::stop_requested()) return canceled;
+    if (m == mode::read) idle.interrupted();
   }
 }
 
