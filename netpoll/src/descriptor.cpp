@@ -176,15 +176,11 @@ void descriptor::deleter::operator()(descriptor* d) const noexcept {
   file.drop_owner();
 }
 
-void open_file::note_read(std::size_t n, std::size_t asked) noexcept {
-  drained = false;
-  if (n == 0 || n >= asked || !may_drain) return;
-  if (options_touched.load(std::memory_order_seq_cst)) {
-    // Cleared before the look: who touches the options during it sets the flag again, and no elision trusts the look.
-    options_touched.store(false, std::memory_order_seq_cst);
-    may_drain = short_means_empty(fd);
-  }
-  drained = may_drain;
+bool open_file::short_means_empty_now() noexcept {
+  // Cleared before the look: who touches the options during it sets the flag again, and no elision trusts the look.
+  options_touched.store(false, std::memory_order_seq_cst);
+  may_drain = short_means_empty(fd);
+  return may_drain;
 }
 
 long descriptor::with_fd(long (*use)(void* context, int fd), void* context) noexcept {

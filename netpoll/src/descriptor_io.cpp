@@ -31,7 +31,8 @@ int refuse_entry(open_file& file) noexcept {
   return ok;
 }
 
-// read_loop calls attempt(), which is one system call, until it comes to something.
+// read_loop calls attempt(), which is one system call (open_file::try_once, if the file may be one that can't be polled), until it
+// comes to something.
 template <class Attempt>
 io_result read_loop(open_file& file, std::size_t asked, Attempt attempt) noexcept {
   if (sched::stop_requested()) return {0, canceled};
@@ -40,8 +41,8 @@ io_result read_loop(open_file& file, std::size_t asked, Attempt attempt) noexcep
   if (result.error != ok) return result;
   result.error = begin_read(file);
   while (result.error == ok) {
-    const long r = file.try_once(attempt);
-    if (r >= 0) {
+    const long r = open_file::uninterrupted(attempt);
+    if (r >= 0) [[likely]] {
       result.count = static_cast<std::size_t>(r);
       file.note_read(result.count, asked);
       break;
@@ -62,8 +63,8 @@ io_result write_loop(open_file& file, std::size_t total, Attempt attempt) noexce
   if (result.error != ok) return result;
   result.error = file.pd->reset(mode::write);
   while (result.error == ok) {
-    const long r = file.try_once([&]() noexcept { return attempt(result.count); });
-    if (r >= 0) {
+    const long r = open_file::uninterrupted([attempt, sent = result.count]() noexcept { return attempt(sent); });
+    if (r >= 0) [[likely]] {
       result.count += static_cast<std::size_t>(r);
       if (result.count >= total) break;
       if (r == 0) result.error = EIO;  // took nothing, and doesn't say why: no second try would differ
@@ -114,6 +115,32 @@ long send_from(const open_file& file, const cursor& c) noexcept {
   return send_some(file, copy, n);
 }
 
+// write_otherwise writes to what is no socket with a stream of bytes. Apart: what it needs would be in the frames of all who wait.
+[[gnu::noinline, gnu::cold]] io_result write_otherwise(open_file& file, const void* data, std::size_t size) noexcept {
+  if (file.memory != nullptr) {
+    const iovec one{const_cast<void*>(data), size};
+    return memory_write(file, &one, 1);
+  }
+  if (file.what == kind::datagram) {
+    return write_loop(file, size, [&](std::size_t) noexcept { return send_some(file, data, size); });
+  }
+  return write_loop(file, size, [&](std::size_t sent) noexcept {
+    const std::size_t some = std::min(size - sent, max_transfer);
+    return file.try_once([&]() noexcept { return send_some(file, static_cast<const char*>(data) + sent, some); });
+  });
+}
+
+// read_otherwise reads what is in memory, or can't be polled.
+[[gnu::noinline, gnu::cold]] io_result read_otherwise(open_file& file, void* data, std::size_t size) noexcept {
+  if (file.memory != nullptr) {
+    const iovec one{data, size};
+    return memory_read(file, &one, 1);
+  }
+  return read_loop(file, size, [&]() noexcept {
+    return file.try_once([&]() noexcept { return sys_call(::read, file.fd, data, size); });
+  });
+}
+
 void check_faults(const iovec* buffers, std::size_t n) noexcept {
   for (std::size_t i = 0; i < n; ++i) sched::check_fault(buffers[i].iov_base, buffers[i].iov_len);
 }
@@ -123,13 +150,13 @@ void check_faults(const iovec* buffers, std::size_t n) noexcept {
 io_result descriptor::read(void* data, std::size_t size) noexcept {
   open_file& file = open_file::of(*this);
   if (size == 0) return {0, refuse_entry(file)};
-  if (file.memory != nullptr) [[unlikely]] {
-    const iovec one{data, size};
-    return memory_read(file, &one, 1);
-  }
   const std::size_t asked = std::min(size, max_transfer);
-  const io_result result =
-      read_loop(file, asked, [&]() noexcept { return sys_call(::read, file.fd, data, asked); });
+  io_result result;
+  if (file.memory == nullptr && !file.blocks) [[likely]] {
+    result = read_loop(file, asked, [fd = file.fd, data, asked]() noexcept { return sys_call(::read, fd, data, asked); });
+  } else {
+    result = read_otherwise(file, data, asked);
+  }
   if (result.error == EFAULT) [[unlikely]] sched::check_fault(data, asked);
   return result;
 }
@@ -163,23 +190,23 @@ io_result descriptor::readv(const iovec* buffers, std::size_t n) noexcept {
     asked += buffers[used++].iov_len;
   }
   const io_result result = read_loop(
-      file, asked, [&]() noexcept { return sys_call(::readv, file.fd, buffers, static_cast<int>(used)); });
+      file, asked, [&]() noexcept {
+        return file.try_once([&]() noexcept { return sys_call(::readv, file.fd, buffers, static_cast<int>(used)); });
+      });
   if (result.error == EFAULT) [[unlikely]] check_faults(buffers, used);
   return result;
 }
 
 io_result descriptor::write(const void* data, std::size_t size) noexcept {
   open_file& file = open_file::of(*this);
-  if (file.memory != nullptr) [[unlikely]] {
-    const iovec one{const_cast<void*>(data), size};
-    return memory_write(file, &one, 1);
+  io_result result;
+  if (file.is_socket && file.what != kind::datagram) [[likely]] {
+    result = write_loop(file, size, [fd = file.fd, data, size](std::size_t sent) noexcept {
+      return sys_call(::send, fd, static_cast<const char*>(data) + sent, std::min(size - sent, max_transfer), MSG_NOSIGNAL);
+    });
+  } else {
+    result = write_otherwise(file, data, size);
   }
-  const io_result result =
-      file.what == kind::datagram
-          ? write_loop(file, size, [&](std::size_t) noexcept { return send_some(file, data, size); })
-          : write_loop(file, size, [&](std::size_t sent) noexcept {
-              return send_some(file, static_cast<const char*>(data) + sent, std::min(size - sent, max_transfer));
-            });
   if (result.error == EFAULT) [[unlikely]] sched::check_fault(data, size);
   return result;
 }
@@ -199,7 +226,7 @@ io_result descriptor::writev(const iovec* buffers, std::size_t n) noexcept {
   const io_result result = write_loop(file, total, [&](std::size_t sent) noexcept {
     c.advance(sent - known);
     known = sent;
-    return send_from(file, c);
+    return file.try_once([&]() noexcept { return send_from(file, c); });
   });
   if (result.error == EFAULT) [[unlikely]] check_faults(buffers, n);
   return result;

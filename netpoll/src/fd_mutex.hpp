@@ -86,8 +86,53 @@ class basic_fd_mutex {
   // already passes it on: it is part of the lock then, or is dropped.
   [[nodiscard]] lock_result rwlock(mode m, Queue& queue, entry how = entry::fresh) noexcept {
     const direction d = direction_of(m);
-    bool referenced = how == entry::referenced;
     std::uint64_t old = state_.load(std::memory_order_relaxed);  // corrected by the CAS
+    // A free direction, and nothing unusual.
+    if (how == entry::fresh && (old & (closed_bit | d.lock)) == 0 && (old & ref_mask) != ref_mask) [[likely]] {
+      // O1
+      if (state_.compare_exchange_weak(old, (old + ref) | d.lock, std::memory_order_acquire, std::memory_order_relaxed))
+          [[likely]] {
+        return {};
+      }
+    }
+    return lock_in_turn(m, queue, how, old);
+  }
+
+  // rwunlock drops the direction and the reference, and wakes the next in line. True: as decref.
+  // The queue is not touched if it returns true, and otherwise only while somebody in it holds a reference.
+  [[nodiscard]] bool rwunlock(mode m, Queue& queue) noexcept {
+    const direction d = direction_of(m);
+    std::uint64_t old = state_.load(std::memory_order_relaxed);  // corrected by the CAS
+    // Open, and nobody waits.
+    if ((old & (closed_bit | field(d.wait))) == 0 && (old & d.lock) != 0 && (old & ref_mask) != 0) [[likely]] {
+      // O1, O2
+      if (state_.compare_exchange_weak(old, (old & ~d.lock) - ref, std::memory_order_release, std::memory_order_relaxed))
+          [[likely]] {
+        return false;
+      }
+    }
+    return unlock_for_others(m, queue, old);
+  }
+
+  std::uint64_t peek() const noexcept { return state_.load(std::memory_order_seq_cst); }
+
+  static constexpr std::uint64_t closed_bit = 1;
+  static constexpr std::uint64_t read_lock = 2;
+  static constexpr std::uint64_t write_lock = 4;
+  static constexpr std::uint64_t ref = std::uint64_t{1} << 3;
+  static constexpr std::uint64_t read_wait = std::uint64_t{1} << 23;
+  static constexpr std::uint64_t write_wait = std::uint64_t{1} << 43;
+  static constexpr std::uint64_t limit = (std::uint64_t{1} << 20) - 1;  // of each count
+  static constexpr std::uint64_t field(std::uint64_t one) noexcept { return one * limit; }
+  static constexpr std::uint32_t count(std::uint64_t state, std::uint64_t one) noexcept {
+    return static_cast<std::uint32_t>((state / one) & limit);
+  }
+
+ private:
+  // The two go on from what was last seen of the word.
+  [[gnu::noinline, gnu::cold]] lock_result lock_in_turn(mode m, Queue& queue, entry how, std::uint64_t old) noexcept {
+    const direction d = direction_of(m);
+    bool referenced = how == entry::referenced;
     for (;;) {
       if ((old & closed_bit) != 0) return {closed, referenced && decref()};
       std::uint64_t next = referenced ? old : with_ref(old);
@@ -107,11 +152,8 @@ class basic_fd_mutex {
     }
   }
 
-  // rwunlock drops the direction and the reference, and wakes the next in line. True: as decref.
-  // The queue is not touched if it returns true, and otherwise only while somebody in it holds a reference.
-  [[nodiscard]] bool rwunlock(mode m, Queue& queue) noexcept {
+  [[gnu::noinline, gnu::cold]] bool unlock_for_others(mode m, Queue& queue, std::uint64_t old) noexcept {
     const direction d = direction_of(m);
-    std::uint64_t old = state_.load(std::memory_order_relaxed);  // corrected by the CAS
     for (;;) {
       if ((old & d.lock) == 0 || (old & ref_mask) == 0) inconsistent("unlock", old);
       const bool grant = (old & field(d.wait)) != 0;
@@ -123,21 +165,6 @@ class basic_fd_mutex {
     }
   }
 
-  std::uint64_t peek() const noexcept { return state_.load(std::memory_order_seq_cst); }
-
-  static constexpr std::uint64_t closed_bit = 1;
-  static constexpr std::uint64_t read_lock = 2;
-  static constexpr std::uint64_t write_lock = 4;
-  static constexpr std::uint64_t ref = std::uint64_t{1} << 3;
-  static constexpr std::uint64_t read_wait = std::uint64_t{1} << 23;
-  static constexpr std::uint64_t write_wait = std::uint64_t{1} << 43;
-  static constexpr std::uint64_t limit = (std::uint64_t{1} << 20) - 1;  // of each count
-  static constexpr std::uint64_t field(std::uint64_t one) noexcept { return one * limit; }
-  static constexpr std::uint32_t count(std::uint64_t state, std::uint64_t one) noexcept {
-    return static_cast<std::uint32_t>((state / one) & limit);
-  }
-
- private:
   static constexpr std::uint64_t ref_mask = field(ref);
 
   struct direction {

@@ -51,25 +51,26 @@ class basic_gate {
   // REQUIRES: the direction's lock is held.
   template <class Clean, class Park>
   [[nodiscard]] bool netpollblock(Clean clean, Park park) noexcept {
+    std::uintptr_t old = word_.load(std::memory_order_relaxed);  // corrected by the CAS
     for (;;) {
-      std::uintptr_t old = pdReady;
-      // O3
-      if (word_.compare_exchange_strong(old, pdNil, std::memory_order_seq_cst, std::memory_order_seq_cst)) {
-        return true;
+      if (old == pdReady) {
+        // O3
+        if (word_.compare_exchange_weak(old, pdNil, std::memory_order_seq_cst, std::memory_order_relaxed)) return true;
+        continue;
       }
-      old = pdNil;
-      // O1: pairs with the load in netpollunblock(cancel)
-      if (word_.compare_exchange_strong(old, pdWait, std::memory_order_seq_cst, std::memory_order_seq_cst)) break;
-      if (old != pdReady) {
+      if (old == pdNil) {
+        // O1: pairs with the load in netpollunblock(cancel)
+        if (word_.compare_exchange_weak(old, pdWait, std::memory_order_seq_cst, std::memory_order_relaxed)) break;
+      } else {
         sched::fatal("double wait: a second waiter on one direction of a descriptor (the gate holds %#lx)",
                      static_cast<unsigned long>(old));
       }
     }
-    if (clean()) park();
+    if (clean()) [[likely]] park();
     // One exchange ends all cases: an edge that came meanwhile is consumed, an announcement that nobody has answered is
     // taken back. seq_cst for O3 and for a place in the order of O1.
-    const std::uintptr_t old = word_.exchange(pdNil, std::memory_order_seq_cst);
-    if (old > pdWait) {
+    old = word_.exchange(pdNil, std::memory_order_seq_cst);
+    if (old > pdWait) [[unlikely]] {
       sched::fatal("netpollblock: woken, though the gate still holds a waiter (%#lx)", static_cast<unsigned long>(old));
     }
     return old == pdReady;

@@ -30,7 +30,7 @@ class memory_link;
 //            0 -> waiter: the closer's commit    any -> 1: destroy, who owns the waiter it finds
 // Orderings  O1 the commit's CAS releases, destroy's exchange acquires: the closer's saved context
 // Not here   a second closer: incref_and_close refuses it
-struct open_file final : descriptor {
+struct alignas(64) open_file final : descriptor {
   static open_file& of(descriptor& d) noexcept { return static_cast<open_file&>(d); }
 
   [[nodiscard]] bool incref() noexcept { return mutex.incref(); }
@@ -39,11 +39,11 @@ struct open_file final : descriptor {
   }
   [[nodiscard]] int lock(mode m, entry how = entry::fresh) noexcept {
     const lock_result r = mutex.rwlock(m, pd->queue_of(m), how);
-    if (r.last) (void)destroy();
+    if (r.last) [[unlikely]] (void)destroy();
     return r.error;
   }
   void unlock(mode m) noexcept {
-    if (mutex.rwunlock(m, pd->queue_of(m))) (void)destroy();
+    if (mutex.rwunlock(m, pd->queue_of(m))) [[unlikely]] (void)destroy();
   }
 
   // begin_close refuses later calls and wakes the present ones. The caller has a reference if it returns true.
@@ -62,12 +62,23 @@ struct open_file final : descriptor {
     return drained && !options_touched.load(std::memory_order_seq_cst) && !pd->unusual();
   }
   // note_read records a read that returned n of the asked bytes. REQUIRES: the read lock is held.
-  void note_read(std::size_t n, std::size_t asked) noexcept;
+  void note_read(std::size_t n, std::size_t asked) noexcept {
+    drained = n != 0 && n < asked && may_drain &&
+              (!options_touched.load(std::memory_order_seq_cst) || short_means_empty_now());
+  }
 
   int set_deadline(side of, sched::nanotime when, poll_desc::time_is known) noexcept;
 
-  // try_once makes attempt(), one system call: its result or -errno, never -EINTR. A file that can't be polled gets a
-  // blocking region around it.
+  // uninterrupted makes attempt(), one system call: its result or -errno, never -EINTR.
+  template <class Attempt>
+  static long uninterrupted(Attempt attempt) noexcept {
+    long r;
+    do {
+      r = attempt();
+    } while (r == -EINTR);
+    return r;
+  }
+  // try_once is the same with a blocking region around it, if the file can't be polled.
   template <class Attempt>
   long try_once(Attempt attempt) const noexcept {
     if (blocks) [[unlikely]] {
@@ -88,11 +99,11 @@ struct open_file final : descriptor {
   poll_desc* pd = nullptr;
   int fd = -1;
   kind what = kind::other;
-  std::uint32_t generation = 0;  // pd's fdseq
   bool is_socket = false;
   bool blocks = false;  // can't be polled
   std::shared_ptr<memory_link> memory;  // of an end of a pipe inside the program, which has no number
   int end = 0;                          // which of its two
+  std::uint32_t generation = 0;         // pd's fdseq
 
   fd_mutex mutex;
 
@@ -109,14 +120,9 @@ struct open_file final : descriptor {
   std::shared_ptr<poller> home;
 
  private:
-  template <class Attempt>
-  static long uninterrupted(Attempt attempt) noexcept {
-    long r;
-    do {
-      r = attempt();
-    } while (r == -EINTR);
-    return r;
-  }
+  // short_means_empty_now looks at the options again, and says what may_drain is now.
+  bool short_means_empty_now() noexcept;
+
   static bool released_commit(sched::waiter self, void* object, std::uintptr_t word) noexcept;
 };
 

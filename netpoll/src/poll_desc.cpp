@@ -5,7 +5,7 @@
 #include <weft/netpoll/poller.hpp>
 #include <weft/netpoll/waits.hpp>
 #include <weft/sched/fatal.hpp>
-#include <weft/sched/idle_watch.hpp>
+#include <weft/sched/idle_stack.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -39,52 +39,41 @@ bool has_come(sched::nanotime when) noexcept {
 stop_site::stop_site(poll_desc& d, mode m) noexcept
     : sched::cancel_site{m == mode::read ? &stop_waiter<mode::read> : &stop_waiter<mode::write>}, pd(d) {}
 
-int poll_desc::netpollcheckerr(mode m) const noexcept {
-  const std::uint64_t now = info.load();  // the gate's O1: pairs with publish_locked before cancel_and_unlock
-  if ((now & summary::closing) != 0) return closed;
-  if ((now & (m == mode::read ? summary::read_expired : summary::write_expired)) != 0) return timed_out;
-  // A write finds out by itself, with a better error.
-  if (m == mode::read && (now & summary::event_error) != 0) return not_pollable;
-  return ok;
-}
-
-int poll_desc::reset(mode m) noexcept {
-  const int error = netpollcheckerr(m);
-  if (error == ok) gate_of(m).reset();
-  return error;
-}
-
 // netpollblockcommit parks: the announcement becomes the waiter. Counting first errs on the safe side, and after the
 // gate has the waiter nothing here may be touched, the count included: the waiter may have closed all of it.
-bool poll_desc::netpollblockcommit(sched::waiter self, void* object, std::uintptr_t word) noexcept {
+template <mode M>
+bool poll_desc::netpollblockcommit(sched::waiter self, void* object, std::uintptr_t) noexcept {
   auto& pd = *static_cast<poll_desc*>(object);
   pd.home.raise_waiters();
-  if (pd.gate_of(static_cast<mode>(word)).netpollblockcommit(self)) return true;
+  if (pd.gate_of(M).netpollblockcommit(self)) [[likely]] return true;
   pd.home.lower_waiters(1);
   return false;
 }
 
-int poll_desc::wait(mode m) noexcept {
-  const auto why = m == mode::read ? sched::wait_reason::read : sched::wait_reason::write;
-  for (sched::idle_watch idle;;) {
-    if (const int error = netpollcheckerr(m); error != ok) return error;
-    if (m == mode::read) idle.begin();
-    if (!sched::announce(stop_of(m))) return canceled;
-    const bool ready = gate_of(m).netpollblock(
-        // The look that closes the race with close, deadline and stop: each first states its reason, then asks the
-        // gate.
-        [&]() noexcept { return netpollcheckerr(m) == ok && !sched::stop_requested(); },
-        [&]() noexcept {
-          sched::park({&poll_desc::netpollblockcommit, this, static_cast<std::uintptr_t>(m)}, {why, this});
-        });
-    sched::withdraw();
-    if (ready) return ok;
+template <mode M>
+int poll_desc::wait_for() noexcept {
+  using sched::idle_stack;
+  static constexpr bool reads = M == mode::read;
+  static constexpr auto why = reads ? sched::wait_reason::read : sched::wait_reason::write;
+  static constexpr sched::wait_form first{&netpollblockcommit<M>, why, reads ? idle_stack::given_back : idle_stack::kept};
+  static constexpr sched::wait_form later{&netpollblockcommit<M>, why, idle_stack::kept};
+  for (const sched::wait_form* form = &first;;) {
+    if (const int error = netpollcheckerr(M); error != ok) return error;
+    const bool ready = gate_of(M).netpollblock(
+        // The look that closes the race with close and deadline: each first states its reason, then asks the gate. A stop that
+        // stands is found by park_at.
+        [this]() noexcept { return netpollcheckerr(M) == ok; },
+        [this, form]() noexcept { sched::park_at(reads ? rstop : wstop, this, *form); });
+    if (ready) [[likely]] return ok;
     // Look before going round: the deadline that woke us may have been moved meanwhile, then we wait on.
-    if (const int error = netpollcheckerr(m); error != ok) return error;
+    if (const int error = netpollcheckerr(M); error != ok) return error;
     if (sched::stop_requested()) return canceled;
-    if (m == mode::read) idle.interrupted();
+    if (reads && sched::give_back_idle_stack()) form = &later;
   }
 }
+
+template int poll_desc::wait_for<mode::read>() noexcept;
+template int poll_desc::wait_for<mode::write>() noexcept;
 
 void poll_desc::publish_locked() noexcept {
   info.publish(

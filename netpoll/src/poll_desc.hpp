@@ -39,15 +39,27 @@ struct alignas(64) poll_desc {
 
   // netpollcheckerr tells why the direction is of no use: closed, timed_out, not_pollable (reads only), or ok. That
   // order is the precedence. Takes no lock.
-  int netpollcheckerr(mode m) const noexcept;
+  int netpollcheckerr(mode m) const noexcept {
+    const std::uint64_t now = info.load();  // the gate's O1: pairs with publish_locked before cancel_and_unlock
+    const std::uint64_t expired = m == mode::read ? summary::read_expired : summary::write_expired;
+    if ((now & (summary::closing | summary::event_error | expired)) == 0) [[likely]] return ok;
+    if ((now & summary::closing) != 0) return closed;
+    if ((now & expired) != 0) return timed_out;
+    // A write finds out by itself, with a better error.
+    return m == mode::read ? int{not_pollable} : int{ok};
+  }
 
   // reset begins an I/O call: forgets an old edge, unless there is an error to report.
   // REQUIRES: the direction's lock is held, and a system call follows before wait.
-  int reset(mode m) noexcept;
+  int reset(mode m) noexcept {
+    const int error = netpollcheckerr(m);
+    if (error == ok) gate_of(m).reset();
+    return error;
+  }
 
   // wait parks until the direction is ready: ok, or why not: an error of netpollcheckerr, or canceled. An edge that has
   // come wins over all of them. REQUIRES: the direction's lock is held.
-  int wait(mode m) noexcept;
+  int wait(mode m) noexcept { return m == mode::read ? wait_for<mode::read>() : wait_for<mode::write>(); }
 
   // evict is the poller's half of closing: waits end with `closed` and new ones don't begin. Idempotent. Any thread.
   void evict() noexcept;
@@ -118,8 +130,10 @@ struct alignas(64) poll_desc {
   void claim_watchers_locked(sched::wake_list& wake, bool readers, bool writers) noexcept;
   int arm_locked(sched::nanotime when) noexcept;
   static void deadline_passed(void* object, std::uint32_t sequence) noexcept;
-  stop_site& stop_of(mode m) noexcept { return m == mode::read ? rstop : wstop; }
-  static bool netpollblockcommit(sched::waiter self, void* object, std::uintptr_t word) noexcept;
+  template <mode M>
+  int wait_for() noexcept;
+  template <mode M>
+  static bool netpollblockcommit(sched::waiter self, void* object, std::uintptr_t) noexcept;
 };
 
 // netpollready tells the descriptor of an event: who waits on the directions is appended to `out`, the reader first.

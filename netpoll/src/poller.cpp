@@ -24,8 +24,7 @@ void poller::netpollready(std::uint64_t key, unsigned what, sched::ready_list& o
   if (pd == nullptr) return;
   const auto fdseq = static_cast<std::uint32_t>(key >> 32);
   // Noted before the edge, so that whoever has seen the edge has seen this too (summary, O2).
-  pd->info.set_event_error((what & bare_error) != 0, fdseq);
-  if ((what & unusual) != 0) pd->info.note(summary::unusual, 0, fdseq);
+  pd->info.note_event((what & bare_error) != 0, (what & unusual) != 0, fdseq);
   poll::netpollready(out, *pd, (what & readable) != 0, (what & writable) != 0);
 }
 

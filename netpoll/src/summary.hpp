@@ -60,13 +60,9 @@ class basic_summary {
     }
   }
 
-  // set_event_error says whether the last event was a bare error.
-  void set_event_error(bool b, std::uint32_t fdseq) noexcept {
-    if (b) {
-      note(event_error, 0, fdseq);
-    } else {
-      note(0, event_error, fdseq);
-    }
+  // note_event notes what an event with that generation says: whether it was a bare error, and whether it was unusual.
+  void note_event(bool bare_error, bool is_unusual, std::uint32_t fdseq) noexcept {
+    note((bare_error ? event_error : 0) | (is_unusual ? unusual : 0), bare_error ? 0 : event_error, fdseq);
   }
 
  private:

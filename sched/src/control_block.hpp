@@ -42,6 +42,14 @@ enum departure_check : std::uint8_t {
   depth_check = 4,       // of the last departure: how deep the stack was
 };
 
+// Whether sleep.alarm is set for the fiber's waits for input. May be out of step with it for a moment when that rings late: then
+// it is set once more, or one wait is not ended.
+enum class idle_alarm : std::uint8_t {
+  off,
+  set,
+  rang,  // it has ended the wait
+};
+
 struct join_site : cancel_site {
   join_word<> word;
 };
@@ -91,16 +99,18 @@ class alignas(64) fiber {
   std::uint8_t checks = 0;  // departure_check
   handle_state on_start = handle_state::absent;
 
-  // Written by the same, and read by whoever looks. From ctx to stops is what a switch touches: two lines.
+  // Written by the same, and read by whoever looks. From ctx to home is what a wait touches: two lines.
   fiber_look<> look;
   std::atomic<wait_reason> reason{wait_reason::none};
   std::atomic<bool> entered{false};  // it has run: there are frames
+  std::atomic<idle_alarm> idle{idle_alarm::off};
   std::atomic<const void*> wait_object{nullptr};
   std::atomic<nanotime> since{0};  // of the phase, by the scheduler's clock; the lowest bit: exact_time
   stop_state stops;
 
   // Constant for a stack.
   scheduler* home = nullptr;
+  // Not touched by a wait from here on.
   stack_pool* pool = nullptr;
   std::byte* stack_bottom = nullptr;
   const std::uint64_t* canary = nullptr;       // at stack_bottom where no guard could be had, else null

@@ -117,8 +117,8 @@ fiber* next_to_run(processor* p) noexcept { return take_next(p); }
 // the jump knows of, or have rbx in a use that the compiler doesn't tell.
 [[gnu::noinline]] void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::uintptr_t word,
                               fiber_phase as) noexcept {
+  w->order = {f, f->stops.announced(), as, then, object, word};  // first, so that nothing of it is kept over the check
   if (f->checks != 0) [[unlikely]] check_departure(*f, as);
-  w->order = {f, f->stops.announced(), as, then, object, word};
   fiber* to = take_next(w->p);
   w->set_running(to);
   arrived(switch_context(f->ctx, context_of(*w, to), w->exceptions, w));

@@ -147,6 +147,7 @@ fiber* create_fiber(scheduler& s, const fiber_options& options, std::size_t body
   f->reason.store(wait_reason::none, std::memory_order_relaxed);
   f->wait_object.store(nullptr, std::memory_order_relaxed);
   f->entered.store(false, std::memory_order_relaxed);
+  f->idle.store(idle_alarm::off, std::memory_order_relaxed);
   f->spawned_at.store(options.spawned_at, std::memory_order_relaxed);
   f->spawned.store(s.clock.load(std::memory_order_relaxed), std::memory_order_relaxed);
   if (!options.name.empty() || !f->name.empty()) f->name.set(options.name);

@@ -1,6 +1,7 @@
 #include <weft/sched/park.hpp>
 
 #include "current.hpp"
+#include "idle_alarm.hpp"
 #include "migration.hpp"
 #include "parking.hpp"
 #include "scheduler.hpp"
@@ -26,6 +27,28 @@ void park(const commit& c, wait_target what) noexcept {
     return park_thread(current_record(), c, self.stops, self.everybody);
   }
   park_fiber(w, w->running(), c, what);
+}
+
+namespace {
+
+// park_at_elsewhere is park_at for a thread, and where stops are kept away.
+[[gnu::noinline, gnu::cold]] void park_at_elsewhere(cancel_site& site, void* object, const wait_form& form) noexcept {
+  parking here;
+  here.announce_locked(site, ended_by::any_stop);
+  here.park({form.publish, object}, {form.why, object});
+  here.withdraw();
+}
+
+}  // namespace
+
+void park_at(cancel_site& site, void* object, const wait_form& form) noexcept {
+  worker* const w = current_worker();
+  fiber* const f = w != nullptr && w->p != nullptr ? w->running() : nullptr;
+  if (f == nullptr || !stops_count(*w, *f)) [[unlikely]] return park_at_elsewhere(site, object, form);
+  if (form.idle == idle_stack::given_back) watch_stack(*f);
+  f->stops.publish(&site, waiter(f).bits());
+  park_fiber(w, f, {form.publish, object}, {form.why, object});
+  f->stops.take_back();
 }
 
 void park_thread(thread_record* r, const commit& c, stop_word<>& stops, const atomic<bool>& everybody) noexcept {

@@ -8,12 +8,17 @@
 namespace weft::inline v0::sched {
 
 // park_fiber is park for a fiber that runs on w with a processor.
-inline void park_fiber(worker* w, fiber* f, const commit& c, wait_target what) noexcept {
+[[gnu::always_inline]] inline void park_fiber(worker* w, fiber* f, const commit& c, wait_target what) noexcept {
   f->reason.store(what.why, std::memory_order_relaxed);
   f->wait_object.store(what.object, std::memory_order_relaxed);
   f->since.store(f->home->clock.load(std::memory_order_relaxed) & ~exact_time, std::memory_order_relaxed);
   bump(w->p->parks[static_cast<std::size_t>(what.why)]);
   depart(w, f, c.run, c.object, c.word);
+}
+
+// stops_count tells whether every stop counts for f, which runs on w: it neither keeps them away nor unwinds.
+inline bool stops_count(const worker& w, const fiber& f) noexcept {
+  return (f.stops.uninterrupted | f.stops.shields | w.exceptions->uncaught) == 0;
 }
 
 // parking is announce, park and withdraw, in this order, for callers within this component.
@@ -27,7 +32,7 @@ class parking {
   parking& operator=(const parking&) = delete;
 
   [[nodiscard]] bool announce(cancel_site& site, ended_by stops = ended_by::any_stop) noexcept {
-    if (f_ != nullptr && (f_->stops.uninterrupted | f_->stops.shields | w_->exceptions->uncaught) == 0) [[likely]] {
+    if (f_ != nullptr && stops_count(*w_, *f_)) [[likely]] {
       if (f_->stops.announce(&site, waiter(f_).bits(), f_->home->stop_everything, stops == ended_by::links)) [[likely]] {
         return true;
       }
@@ -36,10 +41,10 @@ class parking {
     }
     return sched::announce(site, stops);
   }
-  // announce_locked is announce for who holds a lock that the site's cancel() takes: it does not look whether a stop stands,
-  // since to take an announcement back is to wait for cancel(). The stop then ends the wait as soon as that has begun.
+  // announce_locked is announce without the look whether a stop stands, which then ends the wait as soon as that has begun: for
+  // who holds a lock that the site's cancel() takes, since to take an announcement back is to wait for cancel().
   void announce_locked(cancel_site& site, ended_by stops) noexcept {
-    if (f_ != nullptr && (f_->stops.uninterrupted | f_->stops.shields | w_->exceptions->uncaught) == 0) [[likely]] {
+    if (f_ != nullptr && stops_count(*w_, *f_)) [[likely]] {
       return f_->stops.publish(&site, waiter(f_).bits(), stops == ended_by::links);
     }
     publish_on(w_, site, stops);

@@ -70,8 +70,9 @@ bool sleep_until(nanotime when) noexcept {
   fiber* f = current_fiber();
   while (now() < when) {
     if (!announce(f->sleep)) return false;
+    f->idle.store(idle_alarm::off, std::memory_order_relaxed);
     if (when == never) {
-      f->sleep.alarm.stop();  // an idle_watch may have left it behind
+      f->sleep.alarm.stop();  // a read may have left it behind
     } else if (!f->sleep.alarm.arm(*f->home, when, ring, &f->sleep, 0)) {
       fatal("no memory for a sleep's timer");
     }

@@ -12,9 +12,9 @@ class scheduler;
 //
 // When nobody holds the address of a free stack's control block any more
 // An ended fiber's control block is still touched by those who learn there that they have come too late. Each of them is one of
-//   1 a worker that runs the rest of the commit with which the fiber left (arrived), or its alarm, of a sleep or of an
-//     idle_watch, which was stopped. Either does so between two dispatches of the processor it holds. So a worker is past it when its processor has
-//     dispatched since, or is idle, or lent.
+//   1 a worker that runs the rest of the commit with which the fiber left (arrived), or its alarm, of a sleep or of a wait
+//     that lasted, which was stopped. Either does so between two dispatches of the processor it holds. So a worker is past it
+//     when its processor has dispatched since, or is idle, or lent.
 //   2 a reader of the registry (registry_readers).
 //   3 a heap that a stopped alarm stands in (timer::in_heap).
 //   4 the monitor itself, which looks at what the workers run; not now.

@@ -104,11 +104,12 @@ class stop_word {
   static constexpr std::uint8_t stop = 1;
   static constexpr std::uint8_t linked = 2;
 
-  Atomic<std::uint8_t> flags_{0};
+  // In this order without gaps: a fiber keeps it, and what else a switch touches, in two lines (control_block.hpp).
   Atomic<cancel_site*> site_{nullptr};
   std::atomic<std::uintptr_t> who_{0};
-  std::atomic<bool> links_only_{false};
   Atomic<std::uint32_t> cancelling_{0};
+  Atomic<std::uint8_t> flags_{0};
+  std::atomic<bool> links_only_{false};
 };
 
 // cancel_announced takes whoever the word belongs to out of where it is parked, if it has announced a site and a stop

@@ -400,7 +400,7 @@ TEST(SummaryModel, LateNoteOfTheFormerOwnerNeverMarksTheNext) {
                                            }},
                                           {"late poller",
                                            [](slot& s) {
-                                             s.info.set_event_error(true, 1);
+                                             s.info.note_event(true, false, 1);
                                              s.info.note(poll::summary::unusual, 0, 1);
                                            }}},
                                          [](slot& s) {
@@ -414,12 +414,12 @@ TEST(SummaryModel, LateNoteOfTheFormerOwnerNeverMarksTheNext) {
 TEST(Summary, PublishKeepsNotesAndNoteKeepsMirrors) {
   poll::summary info;
   info.publish(poll::summary::read_expired, 7);
-  info.set_event_error(true, 7);
+  info.note_event(true, false, 7);
   EXPECT_EQ(info.load(), (std::uint64_t{7} << 32) | poll::summary::read_expired | poll::summary::event_error);
-  info.set_event_error(false, 8);  // another generation's
+  info.note_event(false, false, 8);  // another generation's
   info.publish(poll::summary::closing, 7);
   EXPECT_EQ(info.load(), (std::uint64_t{7} << 32) | poll::summary::closing | poll::summary::event_error);
-  info.set_event_error(false, 0);  // any generation's
+  info.note_event(false, false, 0);  // any generation's
   EXPECT_EQ(info.load(), (std::uint64_t{7} << 32) | poll::summary::closing);
 }
 
@@ -429,11 +429,11 @@ TEST(Summary, GenerationHasAll32Bits) {
   for (const std::uint32_t seq : {0xffffu, 0x10000u, 0xfffffu, 0x100000u, 0xffffffffu}) {
     info.publish(0, seq);
     EXPECT_EQ(poll::summary::generation(info.load()), seq);
-    info.set_event_error(true, seq ^ 0x80000000u);
+    info.note_event(true, false, seq ^ 0x80000000u);
     EXPECT_EQ(info.load() & poll::summary::event_error, 0u);
-    info.set_event_error(true, seq);
+    info.note_event(true, false, seq);
     EXPECT_EQ(info.load() & poll::summary::event_error, poll::summary::event_error);
-    info.set_event_error(false, seq);
+    info.note_event(false, false, seq);
   }
 }
 

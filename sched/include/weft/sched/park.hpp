@@ -107,6 +107,20 @@ enum class ended_by : std::uint8_t { any_stop, links };
 // withdraw ends what announce began.
 WEFT_API void withdraw() noexcept;
 
+// What becomes of the stack below a wait that lasts for over a second (idle_stack.hpp).
+enum class idle_stack : std::uint8_t { kept, given_back };
+
+// wait_form is what all waits of one kind have in common.
+struct wait_form {
+  bool (*publish)(waiter self, void* object, std::uintptr_t word) noexcept;  // the commit; its word is 0
+  wait_reason why;
+  idle_stack idle = idle_stack::kept;
+};
+
+// park_at is the three in one, for whoever asks stop_requested afterwards in any case: if a stop stands, the park ends as
+// soon as it has begun. `object` is the commit's, and what is waited for.
+WEFT_API void park_at(cancel_site& site, void* object, const wait_form& form) noexcept;
+
 // stop_requested tells whether a stop of the caller stands: of its fiber, inside a blocking region too, or of one of
 // the wait_links that exist. Clean-up code is not cancelled: while the caller unwinds, only links count that were made
 // since the exception was thrown; likewise within `shielded`.

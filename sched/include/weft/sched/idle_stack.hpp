@@ -1,0 +1,18 @@
+// idle_stack: the memory that a long wait does not need.
+#pragma once
+
+#include <weft/export.hpp>
+#include <weft/sched/park.hpp>
+
+namespace weft::inline v0::sched {
+
+// A wait that has lasted for a second gives the stack below it back to the system. What is there was left by calls that have
+// returned; whoever comes to need it again pays for a page fault. It is for waits that may end for no reason, since only the
+// waiter itself knows where its frames end:
+//     for (;;) { park_at(..., form); return if it was for something; if (give_back_idle_stack()) form = one that keeps it; }
+// A fiber is disturbed at most once in each such wait, and not before that has lasted for a second.
+
+// give_back_idle_stack does so if the caller's last park_at has ended because it had lasted for so long; false: it has not.
+WEFT_API bool give_back_idle_stack() noexcept;
+
+}  // namespace weft::inline v0::sched
