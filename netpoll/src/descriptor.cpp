@@ -85,6 +85,8 @@ bool descriptor::open_pair(std::shared_ptr<poller> p, std::unique_ptr<descriptor
 }
 
 kind descriptor::what() const noexcept { return static_cast<const open_file*>(this)->what; }
+const void* descriptor::label() const noexcept { return static_cast<const open_file*>(this)->label_bytes; }
+void descriptor::let_go() noexcept { open_file::of(*this).drop_owner(); }
 
 void open_file::drop_owner() noexcept {
   // acq_rel: the last one deletes after everybody else's uses
@@ -124,8 +126,7 @@ void open_file::wait_released() noexcept {
 }
 
 int open_file::end_close() noexcept {
-  // The reference keeps "open", so the count isn't 0 here: relaxed.
-  owners.fetch_add(1, std::memory_order_relaxed);
+  add_owner();
   int error = ok;
   if (mutex.decref()) {
     error = destroy();

@@ -24,21 +24,27 @@ namespace {
 
 constexpr std::size_t max_buffers = 1024;  // UIO_MAXIOV
 
-int refuse_entry(open_file& file) noexcept {
-  if (sched::stop_requested()) return canceled;
-  if (!file.incref()) return closed;
+// refused is the outcome of a call that has not begun: its handle is still there.
+[[gnu::cold]] io_result refused(open_file& file, int error, on_failure f) noexcept {
+  if (f == on_failure::keep) file.add_owner();
+  return {0, error};
+}
+
+io_result enter(open_file& file, on_failure f) noexcept {
+  if (sched::stop_requested()) return refused(file, canceled, f);
+  if (!file.incref()) return refused(file, closed, f);
   file.decref();
-  return ok;
+  return {};
 }
 
 // read_loop calls attempt(), which is one system call (open_file::try_once, if the file may be one that can't be polled), until it
 // comes to something.
 template <class Attempt>
-io_result read_loop(open_file& file, std::size_t asked, Attempt attempt) noexcept {
-  if (sched::stop_requested()) return {0, canceled};
+io_result read_loop(open_file& file, std::size_t asked, on_failure f, Attempt attempt) noexcept {
+  if (sched::stop_requested()) return refused(file, canceled, f);
   io_result result;
   result.error = file.lock(mode::read);
-  if (result.error != ok) return result;
+  if (result.error != ok) return refused(file, result.error, f);
   result.error = begin_read(file);
   while (result.error == ok) {
     const long r = open_file::uninterrupted(attempt);
@@ -49,6 +55,7 @@ io_result read_loop(open_file& file, std::size_t asked, Attempt attempt) noexcep
     }
     result.error = r == -EAGAIN ? file.wait(mode::read) : static_cast<int>(-r);
   }
+  if (result.error != ok && f == on_failure::keep) file.add_owner();
   file.unlock(mode::read);
   return result;
 }
@@ -56,11 +63,11 @@ io_result read_loop(open_file& file, std::size_t asked, Attempt attempt) noexcep
 // write_loop calls attempt(sent), which is one system call for some of the rest, until `total` bytes are out. With
 // total 0 it makes one call: a datagram may be empty, and a closed peer shows.
 template <class Attempt>
-io_result write_loop(open_file& file, std::size_t total, Attempt attempt) noexcept {
-  if (sched::stop_requested()) return {0, canceled};
+io_result write_loop(open_file& file, std::size_t total, on_failure f, Attempt attempt) noexcept {
+  if (sched::stop_requested()) return refused(file, canceled, f);
   io_result result;
   result.error = file.lock(mode::write);
-  if (result.error != ok) return result;
+  if (result.error != ok) return refused(file, result.error, f);
   result.error = file.pd->reset(mode::write);
   while (result.error == ok) {
     const long r = open_file::uninterrupted([attempt, sent = result.count]() noexcept { return attempt(sent); });
@@ -72,6 +79,7 @@ io_result write_loop(open_file& file, std::size_t total, Attempt attempt) noexce
     }
     result.error = r == -EAGAIN ? file.wait(mode::write) : static_cast<int>(-r);
   }
+  if (result.error != ok && f == on_failure::keep) file.add_owner();
   file.unlock(mode::write);
   return result;
 }
@@ -115,28 +123,38 @@ long send_from(const open_file& file, const cursor& c) noexcept {
   return send_some(file, copy, n);
 }
 
+// in_memory makes a call of the memory_link's, which knows nothing of on_failure.
+template <class Call>
+io_result in_memory(open_file& file, on_failure f, Call call) noexcept {
+  if (f == on_failure::nothing) return call();
+  file.add_owner();
+  const io_result result = call();
+  if (result.error == ok) file.drop_owner();
+  return result;
+}
+
 // write_otherwise writes to what is no socket with a stream of bytes. Apart: what it needs would be in the frames of all who wait.
-[[gnu::noinline, gnu::cold]] io_result write_otherwise(open_file& file, const void* data, std::size_t size) noexcept {
+[[gnu::noinline, gnu::cold]] io_result write_otherwise(open_file& file, const void* data, std::size_t size, on_failure f) noexcept {
   if (file.memory != nullptr) {
     const iovec one{const_cast<void*>(data), size};
-    return memory_write(file, &one, 1);
+    return in_memory(file, f, [&]() noexcept { return memory_write(file, &one, 1); });
   }
   if (file.what == kind::datagram) {
-    return write_loop(file, size, [&](std::size_t) noexcept { return send_some(file, data, size); });
+    return write_loop(file, size, f, [&](std::size_t) noexcept { return send_some(file, data, size); });
   }
-  return write_loop(file, size, [&](std::size_t sent) noexcept {
+  return write_loop(file, size, f, [&](std::size_t sent) noexcept {
     const std::size_t some = std::min(size - sent, max_transfer);
     return file.try_once([&]() noexcept { return send_some(file, static_cast<const char*>(data) + sent, some); });
   });
 }
 
 // read_otherwise reads what is in memory, or can't be polled.
-[[gnu::noinline, gnu::cold]] io_result read_otherwise(open_file& file, void* data, std::size_t size) noexcept {
+[[gnu::noinline, gnu::cold]] io_result read_otherwise(open_file& file, void* data, std::size_t size, on_failure f) noexcept {
   if (file.memory != nullptr) {
     const iovec one{data, size};
-    return memory_read(file, &one, 1);
+    return in_memory(file, f, [&]() noexcept { return memory_read(file, &one, 1); });
   }
-  return read_loop(file, size, [&]() noexcept {
+  return read_loop(file, size, f, [&]() noexcept {
     return file.try_once([&]() noexcept { return sys_call(::read, file.fd, data, size); });
   });
 }
@@ -147,15 +165,15 @@ void check_faults(const iovec* buffers, std::size_t n) noexcept {
 
 }  // namespace
 
-io_result descriptor::read(void* data, std::size_t size) noexcept {
+io_result descriptor::read(void* data, std::size_t size, on_failure f) noexcept {
   open_file& file = open_file::of(*this);
-  if (size == 0) return {0, refuse_entry(file)};
+  if (size == 0) return enter(file, f);
   const std::size_t asked = std::min(size, max_transfer);
   io_result result;
   if (file.memory == nullptr && !file.blocks) [[likely]] {
-    result = read_loop(file, asked, [fd = file.fd, data, asked]() noexcept { return sys_call(::read, fd, data, asked); });
+    result = read_loop(file, asked, f, [fd = file.fd, data, asked]() noexcept { return sys_call(::read, fd, data, asked); });
   } else {
-    result = read_otherwise(file, data, asked);
+    result = read_otherwise(file, data, asked, f);
   }
   if (result.error == EFAULT) [[unlikely]] sched::check_fault(data, asked);
   return result;
@@ -181,7 +199,7 @@ io_result descriptor::readv(const iovec* buffers, std::size_t n) noexcept {
     ++buffers;
     --n;
   }
-  if (n == 0) return {0, refuse_entry(file)};
+  if (n == 0) return enter(file, on_failure::nothing);
   if (file.memory != nullptr) [[unlikely]] return memory_read(file, buffers, n);
   if (buffers->iov_len >= max_transfer) return read(buffers->iov_base, max_transfer);
   std::size_t asked = 0;
@@ -190,22 +208,22 @@ io_result descriptor::readv(const iovec* buffers, std::size_t n) noexcept {
     asked += buffers[used++].iov_len;
   }
   const io_result result = read_loop(
-      file, asked, [&]() noexcept {
+      file, asked, on_failure::nothing, [&]() noexcept {
         return file.try_once([&]() noexcept { return sys_call(::readv, file.fd, buffers, static_cast<int>(used)); });
       });
   if (result.error == EFAULT) [[unlikely]] check_faults(buffers, used);
   return result;
 }
 
-io_result descriptor::write(const void* data, std::size_t size) noexcept {
+io_result descriptor::write(const void* data, std::size_t size, on_failure f) noexcept {
   open_file& file = open_file::of(*this);
   io_result result;
   if (file.is_socket && file.what != kind::datagram) [[likely]] {
-    result = write_loop(file, size, [fd = file.fd, data, size](std::size_t sent) noexcept {
+    result = write_loop(file, size, f, [fd = file.fd, data, size](std::size_t sent) noexcept {
       return sys_call(::send, fd, static_cast<const char*>(data) + sent, std::min(size - sent, max_transfer), MSG_NOSIGNAL);
     });
   } else {
-    result = write_otherwise(file, data, size);
+    result = write_otherwise(file, data, size, f);
   }
   if (result.error == EFAULT) [[unlikely]] sched::check_fault(data, size);
   return result;
@@ -218,12 +236,12 @@ io_result descriptor::writev(const iovec* buffers, std::size_t n) noexcept {
   if (total == 0) return write("", 0);
   if (file.memory != nullptr) [[unlikely]] return memory_write(file, buffers, n);
   if (file.what == kind::datagram) {
-    return write_loop(file, total, [&](std::size_t) noexcept { return send_some(file, buffers, n); });
+    return write_loop(file, total, on_failure::nothing, [&](std::size_t) noexcept { return send_some(file, buffers, n); });
   }
   cursor c{buffers, buffers + n};
   c.skip_empty();
   std::size_t known = 0;
-  const io_result result = write_loop(file, total, [&](std::size_t sent) noexcept {
+  const io_result result = write_loop(file, total, on_failure::nothing, [&](std::size_t sent) noexcept {
     c.advance(sent - known);
     known = sent;
     return file.try_once([&]() noexcept { return send_from(file, c); });

@@ -21,7 +21,8 @@ namespace weft::inline v0::poll {
 class memory_link;
 
 // open_file is one file: its number, its registration, its locks.
-// Thread-safe. Lifetime: two owners at first, the handle and "open". A closer that waits is one more. The number and
+// Thread-safe. Lifetime: two owners at first, the handle and "open". A closer that waits is one more, and so is a call that has
+// failed, if its caller wants to know of what. The number and
 // the registration last until the last reference of the closed fd_mutex is dropped (destroy), which drops "open" as
 // well; every call in flight has such a reference, so nothing else is counted on the way of a read.
 //
@@ -55,6 +56,8 @@ struct alignas(64) open_file final : descriptor {
   // dropped.
   int destroy() noexcept;
   void wait_released() noexcept;
+  // add_owner is for who has a reference, or may use the handle.
+  void add_owner() noexcept { owners.fetch_add(1, std::memory_order_relaxed); }
   void drop_owner() noexcept;
 
   // May the next read park before it asks the system? REQUIRES: the read lock is held.
@@ -118,6 +121,7 @@ struct alignas(64) open_file final : descriptor {
   std::atomic<std::uintptr_t> released{0};
   std::atomic<std::uint32_t> owners{2};
   std::shared_ptr<poller> home;
+  alignas(std::max_align_t) std::byte label_bytes[label_size]{};
 
  private:
   // short_means_empty_now looks at the options again, and says what may_drain is now.

@@ -64,8 +64,8 @@ class tcp_access {
   static tcp_conn connection(poll::descriptor_ptr d, const endpoint& local, const endpoint& remote) noexcept {
     tcp_conn conn;
     conn.descriptor_.reset(d.release());
-    conn.local_ = local;
-    conn.remote_ = remote;
+    static_assert(sizeof(detail::tcp_ends) <= poll::descriptor::label_size);
+    ::new (conn.descriptor_->label()) detail::tcp_ends{local, remote};
     return conn;
   }
   static tcp_listener listener(poll::descriptor_ptr d, std::shared_ptr<poll::poller> p,

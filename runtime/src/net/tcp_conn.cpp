@@ -37,6 +37,11 @@ auto linger_for(std::optional<std::chrono::seconds> time) noexcept {
 
 }  // namespace
 
+const detail::tcp_ends& tcp_conn::ends() const noexcept {
+  static constexpr detail::tcp_ends none;
+  return descriptor_ != nullptr ? name_by(*descriptor_) : none;
+}
+
 failed_operation detail::tcp_ends::describe() const {
   return {{}, "tcp", local ? local.to_string() : std::string(), remote ? remote.to_string() : std::string()};
 }

@@ -43,6 +43,10 @@ enum class kind : std::uint8_t { tcp, listener, stream, datagram, other, file, m
 // by themselves, like datagrams.
 enum class turns : std::uint8_t { ordered, shared };
 
+// What a call that fails leaves: `keep` the memory of the descriptor, for its caller, who lets it go afterwards. For whoever
+// says in an error what the descriptor is, by its label, though its handle may be gone by then.
+enum class on_failure : std::uint8_t { nothing, keep };
+
 // descriptor owns one open file, in non-blocking mode and registered with a poller for its whole life.
 // Thread-safe, from fibers and plain threads alike: at most one read and one write are in the system at a time, others
 // of the same direction queue; close wakes them all. Each call pins the descriptor, so its number is released, and can
@@ -67,9 +71,16 @@ class WEFT_API descriptor {
 
   kind what() const noexcept;
 
+  // label is room for what its opener wants to know of it later; zeros at first. Not to be changed once others have the
+  // descriptor.
+  static constexpr std::size_t label_size = 48;
+  const void* label() const noexcept;
+  void* label() noexcept { return const_cast<void*>(static_cast<const descriptor*>(this)->label()); }
+  void let_go() noexcept;
+
   // read reads once, parking until there is something: count 0 without error is the end of the stream (or an empty
   // datagram). An empty buffer returns 0 at once.
-  io_result read(void* data, std::size_t size) noexcept;
+  io_result read(void* data, std::size_t size, on_failure f = on_failure::nothing) noexcept;
   io_result readv(const iovec* buffers, std::size_t n) noexcept;
 
   // read_full reads until the buffer is full or the stream ends, pinned throughout; reads of others may come in
@@ -78,7 +89,7 @@ class WEFT_API descriptor {
 
   // write writes everything, parking whenever the peer is slow; count tells how much went out before an error. Never
   // raises SIGPIPE on sockets.
-  io_result write(const void* data, std::size_t size) noexcept;
+  io_result write(const void* data, std::size_t size, on_failure f = on_failure::nothing) noexcept;
   // writev likewise; any number of buffers, empty ones included. The array itself is not changed.
   io_result writev(const iovec* buffers, std::size_t n) noexcept;
 

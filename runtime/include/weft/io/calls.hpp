@@ -32,7 +32,8 @@ namespace weft::inline v0::io {
 
 // access is what the calls below need of a handle H, which keeps them private and makes access a friend: its
 // descriptor_, and name(), a value with a member describe(), returning a failed_operation without the operation. It is
-// taken before each call: the handle may be gone when the call comes back.
+// taken before each call: the handle may be gone when the call comes back. Or else H has name_by(descriptor), static, which
+// finds the same in the descriptor's label: then reads and writes ask for it only when they fail.
 struct access {
   template <class H>
   static poll::descriptor* descriptor(const H& h) noexcept {
@@ -46,6 +47,12 @@ struct access {
   static auto name(const H& h) noexcept -> decltype(h.name()) {
     return h.name();
   }
+  template <class H>
+  static auto name_by(const poll::descriptor& d) noexcept -> decltype(H::name_by(d)) {
+    return H::name_by(d);
+  }
+  template <class H>
+  static constexpr bool has_label = requires(const poll::descriptor& d) { name_by<H>(d); };
 };
 
 namespace detail {
@@ -67,6 +74,35 @@ std::size_t throwing(const H& h, const char* operation, Call call) {
   if (r.error != poll::ok) [[unlikely]]
     fail(r.error, operation, name.describe(), r.count);
   return r.count;
+}
+
+// fail_by_label is fail for a call that has kept the descriptor, or was not made for want of one.
+template <class H>
+[[noreturn, gnu::cold, gnu::noinline]] void fail_by_label(int poll_error, const char* operation, poll::descriptor* d,
+                                                          std::size_t transferred) {
+  failed_operation object;
+  if (d != nullptr) {
+    const auto name = access::name_by<H>(*d);
+    d->let_go();
+    object = name.describe();
+  } else {
+    object = access::name(H()).describe();
+  }
+  fail(poll_error, operation, static_cast<failed_operation&&>(object), transferred);
+}
+
+// moving is throwing for call(descriptor, on_failure).
+template <class H, class Call>
+std::size_t moving(const H& h, const char* operation, Call call) {
+  if constexpr (access::has_label<H>) {
+    poll::descriptor* const d = access::descriptor(h);
+    const poll::io_result r = d != nullptr ? call(*d, poll::on_failure::keep) : poll::io_result{0, poll::closed};
+    if (r.error != poll::ok) [[unlikely]]
+      fail_by_label<H>(r.error, operation, d, r.count);
+    return r.count;
+  } else {
+    return throwing(h, operation, [&](poll::descriptor& d) { return call(d, poll::on_failure::nothing); });
+  }
 }
 
 template <class H, class Call>
@@ -211,7 +247,7 @@ class reader_calls : public readable_calls<H> {
  public:
   // read_some reads what is there, at most the buffer's size, and waits only while there is nothing. 0 is the end of
   // the stream; an empty buffer returns 0 at once.
-  std::size_t read_some(mutable_buffer b) { return detail::throwing(self(), "read", read(b)); }
+  std::size_t read_some(mutable_buffer b) { return detail::moving(self(), "read", read(b)); }
   std::size_t read_some(mutable_buffer b, std::error_code& ec) noexcept {
     return detail::reporting(self(), ec, read(b));
   }
@@ -265,7 +301,7 @@ class reader_calls : public readable_calls<H> {
  private:
   const H& self() const noexcept { return static_cast<const H&>(*this); }
   static auto read(mutable_buffer b) noexcept {
-    return [=](poll::descriptor& d) { return d.read(b.data(), b.size()); };
+    return [=](poll::descriptor& d, poll::on_failure f = {}) { return d.read(b.data(), b.size(), f); };
   }
   static auto fill(mutable_buffer b) noexcept {
     return [=](poll::descriptor& d) { return d.read_full(b.data(), b.size()); };
@@ -310,7 +346,7 @@ class writer_calls : public writable_calls<H> {
  public:
   // write sends everything, waiting while the other end is slow. After an error, what arrived there is not known beyond
   // the count of what was handed over. Never raises SIGPIPE.
-  void write(const_buffer b) { detail::throwing(self(), "write", send(b)); }
+  void write(const_buffer b) { detail::moving(self(), "write", send(b)); }
   std::size_t write(const_buffer b, std::error_code& ec) noexcept { return detail::reporting(self(), ec, send(b)); }
   void write(const_buffer b, const std::stop_token& stop) {
     const sched::stop_link link(stop);
@@ -348,7 +384,7 @@ class writer_calls : public writable_calls<H> {
  private:
   const H& self() const noexcept { return static_cast<const H&>(*this); }
   static auto send(const_buffer b) noexcept {
-    return [=](poll::descriptor& d) { return d.write(b.data(), b.size()); };
+    return [=](poll::descriptor& d, poll::on_failure f = {}) { return d.write(b.data(), b.size(), f); };
   }
   static auto gather(std::span<const const_buffer> bs) noexcept {
     return [=](poll::descriptor& d) { return detail::writev(d, bs); };

@@ -38,6 +38,11 @@ class half {
   friend struct io::access;
   auto name() const noexcept { return conn_ != nullptr ? io::access::name(*conn_) : io::access::name(Conn()); }
 
+  template <class C = Conn>
+  static auto name_by(const poll::descriptor& d) noexcept -> decltype(io::access::name_by<C>(d)) {
+    return io::access::name_by<C>(d);
+  }
+
   std::shared_ptr<Conn> conn_;
   std::shared_ptr<poll::descriptor> descriptor_;  // conn_'s
 };

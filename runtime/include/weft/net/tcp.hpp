@@ -48,9 +48,10 @@ class WEFT_API tcp_conn : public io::handle_calls<tcp_conn>,
  public:
   tcp_conn() noexcept = default;  // every call gives errc::closed
 
-  // The two ends, as they were when the connection was made; they stay known after close.
-  const endpoint& local_endpoint() const noexcept { return local_; }
-  const endpoint& remote_endpoint() const noexcept { return remote_; }
+  // The two ends, as they were when the connection was made; they stay known after close, until the handle is moved from,
+  // assigned to or destroyed.
+  const endpoint& local_endpoint() const noexcept { return ends().local; }
+  const endpoint& remote_endpoint() const noexcept { return ends().remote; }
 
   // set_no_delay(false) lets the system hold back small writes to join them (Nagle).
   void set_no_delay(bool on);
@@ -77,11 +78,13 @@ class WEFT_API tcp_conn : public io::handle_calls<tcp_conn>,
   friend class tcp_access;
   friend struct io::access;
 
-  detail::tcp_ends name() const noexcept { return {local_, remote_}; }
+  static const detail::tcp_ends& name_by(const poll::descriptor& d) noexcept {
+    return *static_cast<const detail::tcp_ends*>(d.label());
+  }
+  const detail::tcp_ends& ends() const noexcept;
+  detail::tcp_ends name() const noexcept { return ends(); }
 
-  poll::descriptor_ptr descriptor_;
-  endpoint local_;
-  endpoint remote_;
+  poll::descriptor_ptr descriptor_;  // its label: the two ends
 };
 
 struct listen_options {
