@@ -5,6 +5,7 @@
 #include "io_error.hpp"
 #include "runtime_state.hpp"
 
+#include <weft/sched/caller_data.hpp>
 #include <weft/sched/fatal.hpp>
 #include <weft/sched/park.hpp>
 
@@ -53,14 +54,14 @@ bool is_cancellation(const std::exception_ptr& error) noexcept {
 // Not inlined, under link-time optimisation either: who called it is the place of the spawn.
 [[gnu::noinline]] reservation::reservation(runtime_state* state, const spawn_options& options, std::size_t size, std::size_t align,
                          void (*entry)(void*) noexcept, sched::handle handle, takes along) {
-  inheritance* const inherited = inheritance::left_by_caller(along);  // throws, so before anything is held
+  const sched::caller here = sched::current_caller();
+  inheritance* const inherited = inheritance::left_by(*here.data, along);  // throws, so before anything is held
   const auto refuse = [&](std::error_code why, const char* what) {
     if (inherited != nullptr) inherited->drop();
     if (held_ != nullptr) held_->drop();
     throw std::system_error(why, what);
   };
-  sched::fiber* const self = sched::current_fiber();
-  sched::scheduler* target = self != nullptr ? sched::scheduler_of(*self) : nullptr;
+  sched::scheduler* target = here.self != nullptr ? sched::scheduler_of(*here.self) : nullptr;
   // A fiber needs no hold on its own runtime: that cannot end before it.
   if (target == nullptr || (state != nullptr && state->scheduler() != target)) {
     if (state == nullptr) {
@@ -73,10 +74,10 @@ bool is_cancellation(const std::exception_ptr& error) noexcept {
   }
   sched::fiber_options to;
   to.stack_size = options.stack_size;
-  to.name = options.name;
   to.spawned_at = __builtin_return_address(0);
   fiber_ = sched::create_fiber(*target, to, size, align, entry, handle);
   if (fiber_ == nullptr) refuse(std::make_error_code(std::errc::not_enough_memory), "spawn: no stack for a fiber");
+  if (!options.name.empty()) sched::set_name(*fiber_, options.name);
   body_ = sched::body_of(*fiber_);
   if (inherited != nullptr) inherited->give_to(*fiber_);
 }

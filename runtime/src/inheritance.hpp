@@ -14,6 +14,7 @@ namespace weft::inline v0 {
 
 namespace sched {
 class fiber;
+struct caller_data;
 }
 
 namespace detail {
@@ -47,8 +48,9 @@ class inheritance {
   void add_bound(sched::nanotime when, const std::stop_token& token);
   void add_bounds(const inheritance& further_out);
 
-  // left_by_caller is what a fiber takes along that the caller starts; null if that is nothing. Throws std::bad_alloc.
-  static inheritance* left_by_caller(takes what);
+  // left_by is what a fiber takes along that the caller starts, whose data is given; null if that is nothing. Throws
+  // std::bad_alloc.
+  static inheritance* left_by(const sched::caller_data& caller, takes what);
 
   // give_to lets f, which has not started, run within this; takes the reference over.
   void give_to(sched::fiber& f) noexcept;

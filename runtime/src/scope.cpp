@@ -71,8 +71,8 @@ sched::nanotime scope_frame::earliest() noexcept {
   return first;
 }
 
-inheritance* inheritance::left_by_caller(takes what) {
-  scope_frame* const here = innermost();
+inheritance* inheritance::left_by(const sched::caller_data& caller, takes what) {
+  auto* const here = static_cast<scope_frame*>(caller.scope);
   return here != nullptr ? here->collect(what) : nullptr;
 }
 

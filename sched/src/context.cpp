@@ -30,19 +30,6 @@ void attach_thread([[maybe_unused]] context& c) noexcept {
 #endif
 }
 
-void prepare(context& c, std::byte* bottom, std::byte* top, context_entry entry) noexcept {
-  c.suspended = saved_at_entry(bottom, top, entry);
-  c.exceptions = {};
-#if defined(WEFT_ASAN)
-  c.fake_stack = nullptr;
-  c.stack_bottom = bottom;
-  c.stack_size = static_cast<std::size_t>(top - bottom);
-#endif
-#if defined(WEFT_TSAN)
-  c.tsan_fiber = __tsan_create_fiber(0);
-#endif
-}
-
 void dispose([[maybe_unused]] context& c, [[maybe_unused]] std::byte* bottom, [[maybe_unused]] std::byte* top) noexcept {
 #if defined(WEFT_ASAN)
   __asan_unpoison_memory_region(bottom, static_cast<std::size_t>(top - bottom));
@@ -68,7 +55,7 @@ void on_detour(void* message) noexcept {
 
 [[gnu::noinline]] WEFT_UNINSTRUMENTED void take_detour(detour& d, std::byte* bottom, std::byte* top) noexcept {
   [[maybe_unused]] const auto size = static_cast<std::size_t>(top - bottom);
-  d.there = saved_at_entry(bottom, top, on_detour);
+  save_entry(d.there, bottom, top, on_detour);
 #if defined(WEFT_ASAN)
   void* fake_stack = nullptr;
   __sanitizer_start_switch_fiber(&fake_stack, bottom, size);

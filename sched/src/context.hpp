@@ -57,7 +57,19 @@ void attach_thread(context& c) noexcept;
 
 // prepare makes c a fresh context: its first arrival runs entry, which calls arrive before anything else, on the stack
 // [bottom, top).
-void prepare(context& c, std::byte* bottom, std::byte* top, context_entry entry) noexcept;
+inline void prepare(context& c, std::byte* bottom, std::byte* top, context_entry entry) noexcept {
+  save_entry(c.suspended, bottom, top, entry);
+  c.exceptions.caught = nullptr;
+  c.exceptions.uncaught = 0;
+#if defined(WEFT_ASAN)
+  c.fake_stack = nullptr;
+  c.stack_bottom = bottom;
+  c.stack_size = static_cast<std::size_t>(top - bottom);
+#endif
+#if defined(WEFT_TSAN)
+  c.tsan_fiber = __tsan_create_fiber(0);
+#endif
+}
 
 // dispose ends what prepare began. REQUIRES: nothing runs on c, and nothing will.
 void dispose(context& c, std::byte* bottom, std::byte* top) noexcept;

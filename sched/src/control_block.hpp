@@ -51,10 +51,18 @@ enum class idle_alarm : std::uint8_t {
 };
 
 struct join_site : cancel_site {
+  join_site() noexcept : cancel_site{take_out} {}
+  static void take_out(cancel_site& site, waiter w) noexcept {
+    if (static_cast<join_site&>(site).word.take_out(w.bits())) ready(w);
+  }
   join_word<> word;
 };
 
 struct sleep_site : cancel_site {
+  sleep_site() noexcept : cancel_site{take_out} {}
+  static void take_out(cancel_site& site, waiter w) noexcept {
+    if (static_cast<sleep_site&>(site).word.take_out(w.bits())) ready(w);
+  }
   sleep_word<> word;
   timer alarm;
 };
@@ -90,7 +98,7 @@ class fiber_name {
 // fiber sits at the top of its own stack, at the same address for every fiber that uses that stack: the memory is
 // type-stable as long as anybody may hold its address (stack_trim.hpp), so a stale holder may read it and compare and swap
 // in it.
-// Lifetime: one reference of its own while it runs and one of its handle; the last to go returns the stack.
+// Lifetime: until it has left the stack, and as long as there is a handle; who of the two returns the stack, join_word says.
 class alignas(64) fiber {
  public:
   // Owned by whoever runs the fiber; while it is suspended, by whoever owns its waiter.
@@ -104,16 +112,17 @@ class alignas(64) fiber {
   std::atomic<wait_reason> reason{wait_reason::none};
   std::atomic<bool> entered{false};  // it has run: there are frames
   std::atomic<idle_alarm> idle{idle_alarm::off};
+  bool alarmed = false;  // sleep.alarm may be armed
   std::atomic<const void*> wait_object{nullptr};
   std::atomic<nanotime> since{0};  // of the phase, by the scheduler's clock; the lowest bit: exact_time
   stop_state stops;
 
   // Constant for a stack.
   scheduler* home = nullptr;
-  // Not touched by a wait from here on.
+
+  // Not touched by a wait from here on; two lines more of beginnings and ends.
   stack_pool* pool = nullptr;
   std::byte* stack_bottom = nullptr;
-  const std::uint64_t* canary = nullptr;       // at stack_bottom where no guard could be had, else null
   std::atomic<std::uint64_t>* slot = nullptr;  // in use (bit 0) and generation, outside of the stack
 
   // Constant from creation to end.
@@ -124,23 +133,22 @@ class alignas(64) fiber {
   std::atomic<const void*> spawned_at{nullptr};  // a return address in whoever asked for it
   std::atomic<nanotime> spawned{0};              // when, by the scheduler's clock
 
-  // Of forced migration: the worker that ran it last or, before it ran, spawned it, if one did. Owned as ctx is.
-  const worker* ran_on = nullptr;
-
-  std::atomic<std::uint32_t> references{0};
   std::atomic<handle_state> handle_now{handle_state::absent};
+  std::atomic<bool> has_source{false};
+  bool named = false;
   void (*dispose_body)(void*) noexcept = nullptr;  // written before handle_now becomes detached
   join_site joined;
-  sleep_site sleep;
-
   caller_data data;  // of the fiber itself
-  std::atomic<bool> has_source{false};
+
+  // Needed by some.
+  sleep_site sleep;
   spin_lock source_lock;
   std::stop_source source{std::nostopstate};  // guarded by source_lock; made at the first stop_token_of
-
   fiber_name name;
-
-  stack_slab* slab = nullptr;  // constant for a stack; apart, since spawning needs the others
+  const std::uint64_t* canary = nullptr;  // at stack_bottom where no guard could be had, else null; constant for a stack
+  stack_slab* slab = nullptr;             // constant for a stack
+  // Of forced migration: the worker that ran it last or, before it ran, spawned it, if one did. Owned as ctx is.
+  const worker* ran_on = nullptr;
 
   std::byte* stack_top() noexcept { return reinterpret_cast<std::byte*>(this); }
 };

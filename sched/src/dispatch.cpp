@@ -75,10 +75,15 @@ void arrived(void* message) noexcept {
   }
 }
 
+bool processor::timer_due() const noexcept {
+  return timers.next() <= home->clock.load(std::memory_order_relaxed);
+}
+
+bool processor::may_run_next() const noexcept { return budget != 0 && queue.empty() && !timer_due(); }
+
 fiber* processor::next_fiber() noexcept {
   if (budget == 0) return nullptr;
-  // A clock that somebody published tells, for the price of a load, that a timer waits.
-  if (timers.next() <= home->clock.load(std::memory_order_relaxed)) {
+  if (timer_due()) {
     budget = 0;
     return nullptr;
   }
@@ -112,6 +117,13 @@ fiber* processor::own_fiber() noexcept {
 }
 
 fiber* next_to_run(processor* p) noexcept { return take_next(p); }
+
+bool run_next(processor* p, fiber& f) noexcept {
+  if (!enter_running(f, p->home->clock.load(std::memory_order_relaxed))) [[unlikely]] return false;
+  --p->budget;
+  bump(p->dispatches, std::memory_order_release);  // O1 of stack_trim
+  return true;
+}
 
 // None of the three is inlined, at link time neither: their callers may be compiled for a processor with more registers than
 // the jump knows of, or have rbx in a use that the compiler doesn't tell.

@@ -17,14 +17,6 @@ namespace weft::inline v0::sched {
 
 namespace {
 
-void cancel_join(cancel_site& site, waiter w) noexcept {
-  if (static_cast<join_site&>(site).word.take_out(w.bits())) ready(w);
-}
-
-void cancel_sleep(cancel_site& site, waiter w) noexcept {
-  if (static_cast<sleep_site&>(site).word.take_out(w.bits())) ready(w);
-}
-
 // Ids are taken in blocks, so that spawning touches no shared line. Process-wide: an id names one fiber for ever.
 std::atomic<std::uint64_t> next_id_block{1};
 constexpr std::uint64_t id_block = 1024;
@@ -61,41 +53,63 @@ void recycle(fiber* f, processor* p) noexcept {
   }
 }
 
-// is_last drops a reference. Whoever has the only one left needs no locked instruction: none is made of none.
-bool is_last(fiber& f) noexcept {
-  return f.references.load(std::memory_order_acquire) == 1 || f.references.fetch_sub(1, std::memory_order_acq_rel) == 1;
-}
+// Of the end of a fiber, what its commit shall do, on the stack of whatever runs next.
+enum class last_step : std::uintptr_t {
+  recycle,      // there never was a handle
+  wake_joiner,  // whoever joins, or else the handle's holder, finds it ended
+  go_on,        // whoever joins runs next, on this thread
+};
 
-// Done is published before the fiber's own reference goes: whoever joins may let go of the handle at once, and then the last of
-// the two recycles.
-void publish_end(fiber& f) noexcept {
-  if (const waiter joiner = waiter::from_bits(f.joined.word.end())) ready(joiner);
-}
-
-// The commit of a fiber's end: on the stack of whatever runs next.
-bool end_commit(waiter self, void* object, std::uintptr_t published) noexcept {
+bool end_commit(waiter self, void* object, std::uintptr_t word) noexcept {
   fiber* f = self.as_fiber();
   auto* p = static_cast<processor*>(object);
   dispose(f->ctx, f->stack_bottom, f->stack_top());
   if ((f->checks & depth_check) != 0) [[unlikely]] f->home->stack_marks->note_end(*f);
-  if (published == 0) publish_end(*f);
-  if (f->on_start == handle_state::absent || is_last(*f)) recycle(f, p);
+  const auto step = static_cast<last_step>(word);
+  if (step == last_step::go_on) {
+    f->joined.word.end_unseen();
+    return true;
+  }
+  if (step == last_step::wake_joiner) {
+    const std::uintptr_t found = f->joined.word.end();  // from here on f may be gone
+    if (found != join_word<>::abandoned) {
+      if (found != 0) ready(waiter::from_bits(found));
+      return true;
+    }
+  }
+  recycle(f, p);
   return true;
 }
 
-[[gnu::always_inline]] inline void end(worker* w, fiber* f) noexcept {
+// take_joiner takes out the fiber that joins f, which is about to end on p, if it can run next: as nobody is to run before it,
+// and no service is due. It is running then.
+[[gnu::always_inline]] inline fiber* take_joiner(processor* p, fiber& f) noexcept {
+  const std::uintptr_t joins = f.joined.word.peek();
+  if (forced_migration || !join_word<>::is_waiter(joins) || waiter::from_bits(joins).is_thread()) return nullptr;
+  if (!p->may_run_next() || !f.joined.word.take_out(joins)) return nullptr;
+  fiber* const joiner = waiter::from_bits(joins).as_fiber();
+  if (joiner->home == p->home) [[likely]] {
+    // Else somebody looks at it, and lets it go on afterwards: it will find that f has not ended, and wait again.
+    return run_next(p, *joiner) ? joiner : nullptr;
+  }
+  ready(waiter(joiner));  // likewise
+  return nullptr;
+}
+
+// leave ends f, which runs on w, for `joiner` or, if that is null, for the next fiber.
+[[gnu::always_inline]] inline void leave(worker* w, fiber* f, fiber* joiner) noexcept {
   w->set_running(f);
   // Whoever has begun to ring it is past it before the stack can be given back (stack_trim.hpp); nobody may begin afterwards.
-  if (f->sleep.alarm.armed()) f->sleep.alarm.stop();
-  bump(w->p->ended, std::memory_order_release);  // pairs with live(): the spawn of this fiber is seen with its end
-  // With nobody else to run, before the departure, which then leads straight to whoever joins. Else after it: whoever joins
-  // many should find that more than one has ended.
-  bool published = f->on_start == handle_state::absent;
-  if (!published && w->p->queue.empty()) {
-    published = true;
-    publish_end(*f);
+  if (f->alarmed) {
+    f->sleep.alarm.stop();
+    f->alarmed = false;
   }
-  depart_for_good(w, f, end_commit, w->p, published ? 1 : 0);
+  bump(w->p->ended, std::memory_order_release);  // pairs with live(): the spawn of this fiber is seen with its end
+  const last_step step = f->on_start == handle_state::absent ? last_step::recycle
+                         : joiner == nullptr                 ? last_step::wake_joiner
+                                                             : last_step::go_on;
+  if (joiner == nullptr) joiner = next_to_run(w->p);
+  depart_for_good(w, f, joiner, end_commit, w->p, static_cast<std::uintptr_t>(step));
   fatal("a fiber was resumed after its end");
 }
 
@@ -113,12 +127,18 @@ bool end_commit(waiter self, void* object, std::uintptr_t published) noexcept {
     f->data.around(f->data, f->entry, f->body);
   }
   if (f->data.dispose != nullptr) [[unlikely]] f->data.dispose(f->data);
-  if (f->on_start != handle_state::absent &&
-      f->handle_now.exchange(handle_state::ended, std::memory_order_acq_rel) == handle_state::detached) {
-    f->dispose_body(f->body);
-    if (f->data.dispose != nullptr) [[unlikely]] f->data.dispose(f->data);  // of what the body's end has made anew
+  worker* w = current_worker();
+  fiber* joiner = nullptr;
+  if (f->on_start != handle_state::absent) {
+    joiner = take_joiner(w->p, *f);  // then nobody lets go of the handle meanwhile
+    if (joiner == nullptr &&
+        f->handle_now.exchange(handle_state::ended, std::memory_order_acq_rel) == handle_state::detached) {
+      f->dispose_body(f->body);
+      if (f->data.dispose != nullptr) [[unlikely]] f->data.dispose(f->data);  // of what the body's end has made anew
+      w = current_worker();
+    }
   }
-  end(current_worker(), f);
+  leave(w, f, joiner);
 }
 
 fiber* create_fiber(scheduler& s, const fiber_options& options, std::size_t body_size, std::size_t body_align,
@@ -137,11 +157,8 @@ fiber* create_fiber(scheduler& s, const fiber_options& options, std::size_t body
   f->id.store(take_id(p), std::memory_order_relaxed);
   f->on_start = h == handle::one ? handle_state::attached : handle_state::absent;
   f->handle_now.store(f->on_start, std::memory_order_relaxed);
-  f->references.store(h == handle::one ? 2 : 1, std::memory_order_relaxed);
   if constexpr (forced_migration) f->ran_on = p != nullptr ? current_worker() : nullptr;
-  f->joined.cancel = cancel_join;
   f->joined.word.begin();
-  f->sleep.cancel = cancel_sleep;
   f->stops.begin();
   f->data = {};
   f->reason.store(wait_reason::none, std::memory_order_relaxed);
@@ -150,7 +167,7 @@ fiber* create_fiber(scheduler& s, const fiber_options& options, std::size_t body
   f->idle.store(idle_alarm::off, std::memory_order_relaxed);
   f->spawned_at.store(options.spawned_at, std::memory_order_relaxed);
   f->spawned.store(s.clock.load(std::memory_order_relaxed), std::memory_order_relaxed);
-  if (!options.name.empty() || !f->name.empty()) f->name.set(options.name);
+  if (!options.name.empty() || f->named) [[unlikely]] set_name(*f, options.name);
   prepare(f->ctx, f->stack_bottom, reinterpret_cast<std::byte*>(body), fiber_entry);
   return f;
 }
@@ -193,12 +210,13 @@ bool join_commit(waiter self, void* object, std::uintptr_t) noexcept {
 
 bool ended(const fiber& f) noexcept { return f.joined.word.ended(); }
 
+// Whether a stop stands is asked at the beginning, and from then on behind each commit.
 bool join(fiber& f) noexcept {
   if (stop_requested()) return false;
   while (!ended(f)) {
     parking here;
     if (here.is_of(f)) [[unlikely]] join_itself(f);
-    if (!here.announce(f.joined)) return false;
+    here.announce_locked(f.joined, ended_by::any_stop);
     here.park({join_commit, &f.joined}, {wait_reason::join, &f});
     here.withdraw();
     if (!ended(f) && stop_requested()) {
@@ -215,28 +233,37 @@ void join_uncancelled(fiber& f) noexcept {
   while (!ended(f)) park({join_commit, &f.joined}, {wait_reason::join, &f});
 }
 
-void release(fiber& f) noexcept {
+namespace {
+
+// let_go gives the stack back if f has ended, and else leaves that to its end.
+void let_go(fiber& f) noexcept {
   scheduler& s = *f.home;
   if (processor* p = own_processor(s)) {
-    if (is_last(f)) recycle(&f, p);
+    if (ended(f) || !f.joined.word.abandon()) recycle(&f, p);
     return;
   }
   // The scheduler may be at its end, or beyond it but for the stacks.
-  bool last_handle;
+  bool last_handle = false;
   {
     std::lock_guard guard(s.handles_lock);
-    if (is_last(f)) recycle(&f, nullptr);
-    last_handle = s.handles_left != 0 && --s.handles_left == 0;
+    if (ended(f) || !f.joined.word.abandon()) {
+      recycle(&f, nullptr);
+      last_handle = s.handles_left != 0 && --s.handles_left == 0;
+    }
   }
   if (last_handle) delete &s;
 }
+
+}  // namespace
+
+void release(fiber& f) noexcept { let_go(f); }
 
 void detach(fiber& f, void (*dispose_body)(void*) noexcept) noexcept {
   f.dispose_body = dispose_body;
   if (f.handle_now.exchange(handle_state::detached, std::memory_order_acq_rel) == handle_state::ended) {
     dispose_body(f.body);
   }
-  release(f);
+  let_go(f);
 }
 
 bool is_detached(const fiber& f) noexcept {
@@ -264,7 +291,10 @@ caller_data& data_of(fiber& f) noexcept { return f.data; }
 scheduler* scheduler_of(const fiber& f) noexcept { return f.home; }
 std::uint64_t id_of(const fiber& f) noexcept { return f.id.load(std::memory_order_relaxed); }
 std::string_view name_of(const fiber& f) noexcept { return f.name.view(); }
-void set_name(fiber& f, std::string_view name) noexcept { f.name.set(name); }
+void set_name(fiber& f, std::string_view name) noexcept {
+  f.name.set(name);
+  f.named = !name.empty();
+}
 
 std::stop_token stop_token_of(fiber& f) {
   std::stop_source source{std::nostopstate};

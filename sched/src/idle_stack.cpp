@@ -62,6 +62,7 @@ void ring(void* object, std::uint32_t) noexcept {
 [[gnu::noinline]] void arm_idle_alarm(fiber& f) noexcept {
   const nanotime at = now();
   f.home->clock.store(at, std::memory_order_relaxed);
+  f.alarmed = true;
   f.idle.store(idle_alarm::set, std::memory_order_relaxed);  // before it may ring
   if (!f.sleep.alarm.arm(*f.home, at + idle_spell, ring, &f, 0)) f.idle.store(idle_alarm::off, std::memory_order_relaxed);
 }

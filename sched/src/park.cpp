@@ -109,9 +109,11 @@ fiber* current_fiber() noexcept {
   return w == nullptr ? nullptr : w->running();
 }
 
-caller_data& current_data() noexcept {
+caller current_caller() noexcept {
   fiber* const f = current_fiber();
-  return f != nullptr ? f->data : current_record()->data;
+  return {f, f != nullptr ? &f->data : &current_record()->data};
 }
+
+caller_data& current_data() noexcept { return *current_caller().data; }
 
 }  // namespace weft::inline v0::sched

@@ -78,6 +78,10 @@ struct alignas(128) processor {
 
   std::uint64_t dispatches_seen = 0;  // of the monitor (stack_trim)
 
+  // timer_due tells, for the price of a load, whether a timer waits, by a clock that somebody published.
+  bool timer_due() const noexcept;
+  // may_run_next: the queue is empty, and no service is due.
+  bool may_run_next() const noexcept;
   // next_fiber takes what this processor runs next from its own queue, or null. Null also when a service is due: the
   // caller goes to the worker's loop.
   fiber* next_fiber() noexcept;

@@ -29,17 +29,6 @@ weft_enter_context:
   .size weft_enter_context, . - weft_enter_context
 )");
 
-extern "C" [[gnu::visibility("hidden")]] void weft_enter_context();
-
-saved_context saved_at_entry(std::byte*, std::byte* top, context_entry entry) noexcept {
-  saved_context c;
-  c.stack = reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(top) & ~std::uintptr_t{15});
-  c.code = reinterpret_cast<void*>(&weft_enter_context);
-  c.frame = reinterpret_cast<void*>(entry);
-  asm volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(c.sse_control), "=m"(c.x87_control));
-  return c;
-}
-
 #else
 
 namespace {
@@ -52,8 +41,8 @@ WEFT_UNINSTRUMENTED void enter(boost::context::detail::transfer_t t) {
 
 }  // namespace
 
-saved_context saved_at_entry(std::byte* bottom, std::byte* top, context_entry entry) noexcept {
-  return {boost::context::detail::make_fcontext(top, static_cast<std::size_t>(top - bottom), enter), entry};
+void save_entry(saved_context& c, std::byte* bottom, std::byte* top, context_entry entry) noexcept {
+  c = {boost::context::detail::make_fcontext(top, static_cast<std::size_t>(top - bottom), enter), entry};
 }
 
 #endif

@@ -19,6 +19,8 @@ namespace weft::inline v0::sched {
 // What a fresh flow of control runs, with the message of the jump that began it. It doesn't return.
 using context_entry = void (*)(void* message);
 
+// Either switch has save_entry(context, bottom, top, entry): a jump to the context then begins entry(message) on the stack
+// [bottom, top), with the control words of the caller.
 #if defined(WEFT_OWN_SWITCH)
 
 // Of the registers that a call preserves, the compiler saves around a jump those that it uses: to it, the jump changes them
@@ -72,6 +74,16 @@ inline constexpr std::uint32_t sse_status = 0x3f;
   return message;
 }
 
+extern "C" [[gnu::visibility("hidden")]] void weft_enter_context();
+
+// Field by field: copied as a whole, it would wait for the store of the control words.
+inline void save_entry(saved_context& c, std::byte*, std::byte* top, context_entry entry) noexcept {
+  c.stack = reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(top) & ~std::uintptr_t{15});
+  c.code = reinterpret_cast<void*>(&weft_enter_context);
+  c.frame = reinterpret_cast<void*>(entry);
+  asm volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(c.sse_control), "=m"(c.x87_control));
+}
+
 #else
 
 struct saved_context {
@@ -99,10 +111,8 @@ WEFT_UNINSTRUMENTED inline void* jump(saved_context& from, const saved_context& 
   return left->message;
 }
 
-#endif
+void save_entry(saved_context& c, std::byte* bottom, std::byte* top, context_entry entry) noexcept;
 
-// saved_at_entry returns what a jump to begins entry(message) on the stack [bottom, top), with the control words of the
-// caller.
-saved_context saved_at_entry(std::byte* bottom, std::byte* top, context_entry entry) noexcept;
+#endif
 
 }  // namespace weft::inline v0::sched

@@ -123,16 +123,20 @@ void cancel_announced(stop_word<Atomic>& word, const Atomic<bool>& everybody) no
   word.leave_cancel();
 }
 
-// join_word is where the one who joins a fiber waits.
-// States     0 nobody has come | waiter* parked | done: the fiber has ended, and is about to leave its stack
-//            set: wait (0 -> waiter*), end (any -> done)    left: end, a stop's take_out (waiter* -> 0)
-// Ownership  who takes waiter* out owns that waiter
-// Orderings  O1 done releases, ended acquires: the result is seen whole
+// join_word is where the one who joins a fiber waits, and what says who gives the fiber's stack back.
+// States     0 nobody has come | waiter* parked | abandoned: there is no handle any more
+//            done: the fiber has left its stack, and touches nothing of it any more
+//            set: wait (0 -> waiter*), abandon (0 -> abandoned), end and end_unseen (any -> done)
+//            left: end, take_out by a stop or by the fiber (waiter* -> 0)
+// Ownership  who takes waiter* out owns that waiter. The stack is the handle's from done on; if end finds abandoned, the
+//            fiber's
+// Orderings  O1 done releases, ended and abandon acquire: the result is seen whole
 //            O1 of stop_word: wait publishes by a read-modify-write
 template <template <class> class Atomic = atomic>
 class join_word {
  public:
   static constexpr std::uintptr_t done = 2;
+  static constexpr std::uintptr_t abandoned = 4;
   enum class joining : std::uint8_t { parked, ended, occupied };
 
   void begin() noexcept { word_.store(0, std::memory_order_relaxed); }
@@ -145,13 +149,22 @@ class join_word {
     if (found == done) return joining::ended;
     return found == self ? joining::parked : joining::occupied;
   }
-  // end returns the joiner, which the caller then owns, or 0.
+  // end returns the joiner, which the caller then owns, or abandoned, or 0.
   [[nodiscard]] std::uintptr_t end() noexcept { return word_.exchange(done, std::memory_order_acq_rel); }  // O1
+  // end_unseen is end for who has taken the joiner out and not let it go on: nobody else may change the word.
+  void end_unseen() noexcept { word_.store(done, std::memory_order_release); }  // O1
+  // abandon lets go of the handle. False: the fiber has ended, and its stack is the caller's. REQUIRES: nobody joins.
+  [[nodiscard]] bool abandon() noexcept {
+    std::uintptr_t found = 0;
+    return word_.compare_exchange_strong(found, abandoned, std::memory_order_acq_rel, std::memory_order_acquire);  // O1
+  }
   // take_out ends the wait of `who`. True: the caller owns that waiter.
   [[nodiscard]] bool take_out(std::uintptr_t who) noexcept {
     return word_.compare_exchange_strong(who, 0, std::memory_order_seq_cst);
   }
   std::uintptr_t peek() const noexcept { return word_.load(std::memory_order_relaxed); }
+
+  static constexpr bool is_waiter(std::uintptr_t word) noexcept { return word > abandoned; }
 
  private:
   Atomic<std::uintptr_t> word_{0};

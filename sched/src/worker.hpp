@@ -83,13 +83,16 @@ void depart(worker* w, fiber* f, decltype(commit::run) then, void* object, std::
 // next_to_run takes what p runs next, passing over those that somebody looks at; null: nothing, or a service is due.
 fiber* next_to_run(processor* p) noexcept;
 
-// depart_for_good is depart for a fiber that ends; it does not return. Part of its caller: each call that is left by a jump
-// makes the processor expect the returns that follow in the wrong places.
-[[gnu::always_inline]] inline void depart_for_good(worker* w, fiber* f, decltype(commit::run) then, void* object,
+// run_next takes f, which the caller owns, in place of what next_to_run would give, and does what that does for it. False:
+// somebody looks at f, and makes it runnable afterwards.
+[[nodiscard]] bool run_next(processor* p, fiber& f) noexcept;
+
+// depart_for_good is depart, for `to` (null: the loop), of a fiber that ends; it does not return. Part of its caller: each call that
+// is left by a jump makes the processor expect the returns that follow in the wrong places.
+[[gnu::always_inline]] inline void depart_for_good(worker* w, fiber* f, fiber* to, decltype(commit::run) then, void* object,
                                                    std::uintptr_t word) noexcept {
   if (f->checks != 0) [[unlikely]] check_departure(*f, fiber_phase::none);
   w->order = {f, false, fiber_phase::none, then, object, word};
-  fiber* const to = next_to_run(w->p);
   w->set_running(to);
   static_cast<void>(switch_context(f->ctx, context_of(*w, to), w->exceptions, w, last::yes));
 }

@@ -22,12 +22,13 @@ using sched::stop_word;
 
 constexpr std::uintptr_t two = 0x2000;
 
-// T1: join_word, {0, waiter, done} by {wait by the same, wait by another, end, take_out right and wrong}.
+// T1: join_word, {0, waiter, abandoned, done} by {wait by the same, wait by another, end, take_out right and wrong}; and abandon.
 
 join_word<>& in_state(join_word<>& w, std::uintptr_t state) {
   w.begin();
   if (state == one) w.wait(one);
   if (state == join_word<>::done) (void)w.end();
+  if (state == join_word<>::abandoned) (void)w.abandon();
   EXPECT_EQ(w.peek(), state);
   return w;
 }
@@ -46,6 +47,8 @@ TEST(JoinWordTable, EachStateByEachOperation) {
   };
   for (const row& r : {row{0, joining::parked, one, joining::parked, 0, false, false},
                        row{one, joining::parked, one, joining::occupied, one, true, false},
+                       row{join_word<>::abandoned, joining::occupied, join_word<>::abandoned, joining::occupied,
+                           join_word<>::abandoned, false, false},
                        row{done, joining::ended, done, joining::ended, done, false, true}}) {
     join_word<> w;
     EXPECT_EQ(in_state(w, r.state).wait(one), r.same);
@@ -59,6 +62,12 @@ TEST(JoinWordTable, EachStateByEachOperation) {
     EXPECT_EQ(in_state(w, r.state).end(), r.end);
     EXPECT_TRUE(w.ended());
   }
+  join_word<> w;
+  EXPECT_FALSE(in_state(w, done).abandon());
+  EXPECT_TRUE(w.ended());
+  EXPECT_TRUE(in_state(w, one).take_out(one));
+  w.end_unseen();
+  EXPECT_TRUE(w.ended());
 }
 
 // T1: sleep_word, {0, waiter, fired} by {lie_down, ring, take_out, get_up}.
@@ -184,6 +193,17 @@ const model::actor<join_world> join_worker{
 const model::actor<join_world> ending{"end", [](join_world& w) {
                                         if (w.word.end() != 0) w.wake();
                                       }};
+// As a fiber ends that whoever joins runs after.
+const model::actor<join_world> ending_with_joiner{"end that takes the joiner along", [](join_world& w) {
+                                                    const std::uintptr_t joins = w.word.peek();
+                                                    if (join_word<model::atomic>::is_waiter(joins) &&
+                                                        w.word.take_out(joins)) {
+                                                      w.word.end_unseen();
+                                                      w.wake();
+                                                    } else if (w.word.end() != 0) {
+                                                      w.wake();
+                                                    }
+                                                  }};
 const model::actor<join_world> stop_join{"stopper", [](join_world& w) { w.request_stop(); }};
 const model::actor<join_world> stop_all_join{"stopper of all", [](join_world& w) { w.stop_all(); }};
 
@@ -211,7 +231,10 @@ TEST(SleepModel, ALateAlarmDoesNotEndTheSleep) {
   expect_always<sleep_world>({sleeping, sleep_worker, alarm, late_alarm}, "slept");
 }
 
-TEST(JoinModel, TheEndAtAnyPointEndsTheJoin) { expect_always<join_world>({joining, join_worker, ending}, "joined"); }
+TEST(JoinModel, TheEndAtAnyPointEndsTheJoin) {
+  expect_always<join_world>({joining, join_worker, ending}, "joined");
+  expect_always<join_world>({joining, join_worker, ending_with_joiner}, "joined");
+}
 TEST(JoinModel, AStopAtAnyPointEndsTheJoin) {
   expect_always<join_world>({joining, join_worker, stop_join}, "stopped");
   expect_always<join_world>({joining, join_worker, stop_all_join}, "stopped");
@@ -219,6 +242,8 @@ TEST(JoinModel, AStopAtAnyPointEndsTheJoin) {
 TEST(JoinModel, EndAndStopsWakeOnce) {
   expect_always<join_world>({joining, join_worker, ending, stop_join}, "");
   expect_always<join_world>({joining, join_worker, ending, stop_all_join}, "");
+  expect_always<join_world>({joining, join_worker, ending_with_joiner, stop_join}, "");
+  expect_always<join_world>({joining, join_worker, ending_with_joiner, stop_all_join}, "");
 }
 
 // T1 of the links' flag: like a stop's, but it can be taken back.

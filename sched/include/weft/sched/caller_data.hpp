@@ -22,6 +22,13 @@ struct caller_data {
 // Of the calling fiber, inside a blocking region too, else of the calling thread.
 WEFT_API caller_data& current_data() noexcept;
 
+// The calling fiber, null on a plain thread, and its data, with one look.
+struct caller {
+  fiber* self;
+  caller_data* data;
+};
+WEFT_API caller current_caller() noexcept;
+
 // Of a fiber that has not started. REQUIRES: the caller has made it.
 WEFT_API caller_data& data_of(fiber& f) noexcept;
 
