@@ -93,6 +93,14 @@ void open_file::drop_owner() noexcept {
   if (owners.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
 }
 
+// Who stands in line may come back when there is no handle any more, and no reference: an owner is added before.
+int open_file::lock_in_line(mode m, on_failure f) noexcept {
+  if (f == on_failure::keep) add_owner();
+  const int error = lock(m);
+  if (error == ok && f == on_failure::keep) drop_owner();
+  return error;
+}
+
 bool open_file::begin_close() noexcept {
   if (!mutex.incref_and_close(pd->rqueue, pd->wqueue)) return false;
   pd->evict();

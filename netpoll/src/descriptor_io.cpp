@@ -24,7 +24,7 @@ namespace {
 
 constexpr std::size_t max_buffers = 1024;  // UIO_MAXIOV
 
-// refused is the outcome of a call that has not begun: its handle is still there.
+// refused is the outcome of a call that has not waited for anything: its handle is still there.
 [[gnu::cold]] io_result refused(open_file& file, int error, on_failure f) noexcept {
   if (f == on_failure::keep) file.add_owner();
   return {0, error};
@@ -43,8 +43,8 @@ template <class Attempt>
 io_result read_loop(open_file& file, std::size_t asked, on_failure f, Attempt attempt) noexcept {
   if (sched::stop_requested()) return refused(file, canceled, f);
   io_result result;
-  result.error = file.lock(mode::read);
-  if (result.error != ok) return refused(file, result.error, f);
+  result.error = file.lock_fresh(mode::read, f);
+  if (result.error != ok) return result;
   result.error = begin_read(file);
   while (result.error == ok) {
     const long r = open_file::uninterrupted(attempt);
@@ -66,8 +66,8 @@ template <class Attempt>
 io_result write_loop(open_file& file, std::size_t total, on_failure f, Attempt attempt) noexcept {
   if (sched::stop_requested()) return refused(file, canceled, f);
   io_result result;
-  result.error = file.lock(mode::write);
-  if (result.error != ok) return refused(file, result.error, f);
+  result.error = file.lock_fresh(mode::write, f);
+  if (result.error != ok) return result;
   result.error = file.pd->reset(mode::write);
   while (result.error == ok) {
     const long r = open_file::uninterrupted([attempt, sent = result.count]() noexcept { return attempt(sent); });
@@ -207,10 +207,9 @@ io_result descriptor::readv(const iovec* buffers, std::size_t n) noexcept {
   while (used < n && used < max_buffers && buffers[used].iov_len <= max_transfer - asked) {
     asked += buffers[used++].iov_len;
   }
-  const io_result result = read_loop(
-      file, asked, on_failure::nothing, [&]() noexcept {
-        return file.try_once([&]() noexcept { return sys_call(::readv, file.fd, buffers, static_cast<int>(used)); });
-      });
+  const io_result result = read_loop(file, asked, on_failure::nothing, [&]() noexcept {
+    return file.try_once([&]() noexcept { return sys_call(::readv, file.fd, buffers, static_cast<int>(used)); });
+  });
   if (result.error == EFAULT) [[unlikely]] check_faults(buffers, used);
   return result;
 }

@@ -86,16 +86,35 @@ class basic_fd_mutex {
   // already passes it on: it is part of the lock then, or is dropped.
   [[nodiscard]] lock_result rwlock(mode m, Queue& queue, entry how = entry::fresh) noexcept {
     const direction d = direction_of(m);
+    bool referenced = how == entry::referenced;
     std::uint64_t old = state_.load(std::memory_order_relaxed);  // corrected by the CAS
-    // A free direction, and nothing unusual.
-    if (how == entry::fresh && (old & (closed_bit | d.lock)) == 0 && (old & ref_mask) != ref_mask) [[likely]] {
-      // O1
-      if (state_.compare_exchange_weak(old, (old + ref) | d.lock, std::memory_order_acquire, std::memory_order_relaxed))
-          [[likely]] {
-        return {};
+    for (;;) {
+      if ((old & closed_bit) != 0) return {closed, referenced && decref()};
+      std::uint64_t next = referenced ? old : with_ref(old);
+      if ((old & d.lock) == 0) {
+        // O1
+        if (state_.compare_exchange_weak(old, next | d.lock, std::memory_order_acquire, std::memory_order_relaxed)) {
+          return {};
+        }
+        continue;
       }
+      next += d.wait;
+      if ((next & field(d.wait)) == 0) too_many();
+      if (!state_.compare_exchange_weak(old, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
+      referenced = true;
+      if (!queue.acquire(stoppable::yes, d.why)) return leave_queue(d, m, queue);
+      old = state_.load(std::memory_order_relaxed);  // corrected by the CAS
     }
-    return lock_in_turn(m, queue, how, old);
+  }
+
+  // try_rwlock takes a reference and a direction that is free. False: it is not, or closed, or the word has just been changed;
+  // rwlock tells.
+  [[nodiscard]] bool try_rwlock(mode m) noexcept {
+    const direction d = direction_of(m);
+    std::uint64_t old = state_.load(std::memory_order_relaxed);  // corrected by the CAS
+    if ((old & (closed_bit | d.lock)) != 0 || (old & ref_mask) == ref_mask) [[unlikely]] return false;
+    // O1
+    return state_.compare_exchange_strong(old, (old + ref) | d.lock, std::memory_order_acquire, std::memory_order_relaxed);
   }
 
   // rwunlock drops the direction and the reference, and wakes the next in line. True: as decref.
@@ -129,29 +148,7 @@ class basic_fd_mutex {
   }
 
  private:
-  // The two go on from what was last seen of the word.
-  [[gnu::noinline, gnu::cold]] lock_result lock_in_turn(mode m, Queue& queue, entry how, std::uint64_t old) noexcept {
-    const direction d = direction_of(m);
-    bool referenced = how == entry::referenced;
-    for (;;) {
-      if ((old & closed_bit) != 0) return {closed, referenced && decref()};
-      std::uint64_t next = referenced ? old : with_ref(old);
-      if ((old & d.lock) == 0) {
-        // O1
-        if (state_.compare_exchange_weak(old, next | d.lock, std::memory_order_acquire, std::memory_order_relaxed)) {
-          return {};
-        }
-        continue;
-      }
-      next += d.wait;
-      if ((next & field(d.wait)) == 0) too_many();
-      if (!state_.compare_exchange_weak(old, next, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
-      referenced = true;
-      if (!queue.acquire(stoppable::yes, d.why)) return leave_queue(d, m, queue);
-      old = state_.load(std::memory_order_relaxed);  // corrected by the CAS
-    }
-  }
-
+  // unlock_for_others goes on from what was last seen of the word.
   [[gnu::noinline, gnu::cold]] bool unlock_for_others(mode m, Queue& queue, std::uint64_t old) noexcept {
     const direction d = direction_of(m);
     for (;;) {

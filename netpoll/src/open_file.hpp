@@ -40,8 +40,12 @@ struct alignas(64) open_file final : descriptor {
   }
   [[nodiscard]] int lock(mode m, entry how = entry::fresh) noexcept {
     const lock_result r = mutex.rwlock(m, pd->queue_of(m), how);
-    if (r.last) [[unlikely]] (void)destroy();
+    if (r.last) (void)destroy();
     return r.error;
+  }
+  // lock_fresh is lock for a call that begins, and may have to keep the memory if it fails.
+  [[nodiscard]] int lock_fresh(mode m, on_failure f) noexcept {
+    return mutex.try_rwlock(m) ? int{ok} : lock_in_line(m, f);
   }
   void unlock(mode m) noexcept {
     if (mutex.rwunlock(m, pd->queue_of(m))) [[unlikely]] (void)destroy();
@@ -56,7 +60,7 @@ struct alignas(64) open_file final : descriptor {
   // dropped.
   int destroy() noexcept;
   void wait_released() noexcept;
-  // add_owner is for who has a reference, or may use the handle.
+  // add_owner is for who has a reference, or has not waited yet: until then its handle is there.
   void add_owner() noexcept { owners.fetch_add(1, std::memory_order_relaxed); }
   void drop_owner() noexcept;
 
@@ -124,6 +128,8 @@ struct alignas(64) open_file final : descriptor {
   alignas(std::max_align_t) std::byte label_bytes[label_size]{};
 
  private:
+  int lock_in_line(mode m, on_failure f) noexcept;
+
   // short_means_empty_now looks at the options again, and says what may_drain is now.
   bool short_means_empty_now() noexcept;
 
