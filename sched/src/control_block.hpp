@@ -47,7 +47,7 @@ enum departure_check : std::uint8_t {
 enum class idle_alarm : std::uint8_t {
   off,
   set,
-  rang,  // it has ended the wait
+  rang,  // at a wait that had lasted for long enough
 };
 
 struct join_site : cancel_site {

@@ -20,24 +20,20 @@ namespace {
 
 constexpr nanotime idle_spell = 1'000'000'000;
 
-// ring ends the fiber's wait if that is for input and has lasted for long enough, and sets the alarm again if it has not. Whoever
-// has announced a site waits for us in withdraw: so a fiber that is parked there stays in that wait meanwhile, and the alarm is
-// ours. The shot may be one for an earlier wait, or for a fiber that used the stack before.
+// ring ends the fiber's wait if that is for input, for however long it has lasted: the fiber waits again, and sets the alarm
+// again, which nobody else may. Whoever has announced a site waits for us in withdraw: so a fiber that is parked there stays in
+// that wait meanwhile. The shot may be one for an earlier wait, or for a fiber that used the stack before.
 void ring(void* object, std::uint32_t) noexcept {
   fiber& f = *static_cast<fiber*>(object);
-  f.idle.store(idle_alarm::off, std::memory_order_relaxed);
+  f.idle.store(idle_alarm::off, std::memory_order_relaxed);  // before it may wake
   cancel_site* const site = f.stops.enter_cancel();
   if (site != nullptr && f.look.phase() == fiber_phase::parked) {
     std::atomic_thread_fence(std::memory_order_acquire);  // reason and time were stored before it parked
     if (f.reason.load(std::memory_order_relaxed) == wait_reason::read) {
-      const nanotime due = f.since.load(std::memory_order_relaxed) + idle_spell;
-      const bool long_enough = due <= now();
-      f.idle.store(long_enough ? idle_alarm::rang : idle_alarm::set, std::memory_order_relaxed);
-      if (long_enough) {
-        site->cancel(*site, waiter::from_bits(f.stops.who()));
-      } else if (!f.sleep.alarm.arm(*f.home, due, ring, &f, 0)) {
-        f.idle.store(idle_alarm::off, std::memory_order_relaxed);
+      if (now() - f.since.load(std::memory_order_relaxed) >= idle_spell) {
+        f.idle.store(idle_alarm::rang, std::memory_order_relaxed);
       }
+      site->cancel(*site, waiter::from_bits(f.stops.who()));
     }
   }
   f.stops.leave_cancel();

@@ -84,7 +84,7 @@ test_idle_is_idle() {
   command -v strace >/dev/null || { echo "skipped: no strace"; return 0; }
   start_server "$bin/echo_server" --listen 127.0.0.1:0
   timeout 20 "$bin/echo_load" --connect "$server_address" --connections 10 --seconds 0.2 >table || fail "$(cat table)"
-  sleep 4  # the acceptor's wait is ended once within two seconds, for its stack's sake, and the monitor watches for one after the last work
+  sleep 4  # the acceptor is woken twice within two seconds, for its stack's sake, and the monitor watches for one after the last work
   strace -f -p "$server_pid" -o trace 2>strace.err &
   local strace_pid=$!
   for _ in $(seq 100); do

@@ -98,6 +98,32 @@ TEST(IdleRead, GivesItsStackBackAndGetsWhatComes) {
   });
 }
 
+// The alarm that the first read has set rings in the second one, before that has lasted for long: it is set once more.
+// covers O55
+TEST(IdleRead, GivesItsStackBackInALaterWaitToo) {
+  on_fibers([] {
+    tcp_pair pair = connected_pair();
+    std::atomic<const std::byte*> top{nullptr};
+    weft::fiber<void> reader = weft::spawn([&] {
+      EXPECT_EQ(read_one(pair.server), 'a');
+      touch_stack();
+      top.store(static_cast<const std::byte*>(__builtin_frame_address(0)));
+      EXPECT_EQ(read_one(pair.server), 'b');
+    });
+    weft::this_fiber::sleep_for(long_enough / 2);
+    pair.client.write("a"sv);
+    EXPECT_TRUE(soon([&] { return top.load() != nullptr; }));
+    std::size_t left = 1;
+    for (const auto end = clock_type::now() + 60s; left > 0 && clock_type::now() < end;) {
+      weft::this_fiber::sleep_for(20ms);
+      left = resident_pages(top.load());
+    }
+    EXPECT_EQ(left, 0u);
+    pair.client.write("b"sv);
+    reader.join();
+  });
+}
+
 // covers O55
 TEST(IdleRead, EndsByItsDeadlineACloseAndAStopAsBefore) {
   on_fibers([] {

@@ -10,9 +10,9 @@ namespace weft::inline v0::sched {
 // returned; whoever comes to need it again pays for a page fault. It is for waits that may end for no reason, since only the
 // waiter itself knows where its frames end:
 //     for (;;) { park_at(..., form); return if it was for something; if (give_back_idle_stack()) form = one that keeps it; }
-// A fiber is disturbed at most once in each such wait, and not before that has lasted for a second.
+// A fiber is woken for that at most once a second while it uses such waits, and not any more once its wait has been so long.
 
-// give_back_idle_stack does so if the caller's last park_at has ended because it had lasted for so long; false: it has not.
+// give_back_idle_stack does so if the caller's last park_at has lasted for so long; false: it has not.
 WEFT_API bool give_back_idle_stack() noexcept;
 
 }  // namespace weft::inline v0::sched
