@@ -216,7 +216,7 @@ bool join(fiber& f) noexcept {
   while (!ended(f)) {
     parking here;
     if (here.is_of(f)) [[unlikely]] join_itself(f);
-    here.announce_locked(f.joined, ended_by::any_stop);
+    here.publish(f.joined, ended_by::any_stop);
     here.park({join_commit, &f.joined}, {wait_reason::join, &f});
     here.withdraw();
     if (!ended(f) && stop_requested()) {

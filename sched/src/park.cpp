@@ -34,7 +34,7 @@ namespace {
 // park_at_elsewhere is park_at for a thread, and where stops are kept away.
 [[gnu::noinline, gnu::cold]] void park_at_elsewhere(cancel_site& site, void* object, const wait_form& form) noexcept {
   parking here;
-  here.announce_locked(site, ended_by::any_stop);
+  here.publish(site, ended_by::any_stop);
   here.park({form.publish, object}, {form.why, object});
   here.withdraw();
 }

@@ -21,7 +21,7 @@ inline bool stops_count(const worker& w, const fiber& f) noexcept {
   return (f.stops.uninterrupted | f.stops.shields | w.exceptions->uncaught) == 0;
 }
 
-// parking is announce, park and withdraw, in this order, for callers within this component.
+// parking is publish, park and withdraw, in this order, for callers within this component.
 class parking {
  public:
   parking() noexcept : w_(current_worker()) {
@@ -31,19 +31,9 @@ class parking {
   parking(const parking&) = delete;
   parking& operator=(const parking&) = delete;
 
-  [[nodiscard]] bool announce(cancel_site& site, ended_by stops = ended_by::any_stop) noexcept {
-    if (f_ != nullptr && stops_count(*w_, *f_)) [[likely]] {
-      if (f_->stops.announce(&site, waiter(f_).bits(), f_->home->stop_everything, stops == ended_by::links)) [[likely]] {
-        return true;
-      }
-      stops_->take_back();  // it was published for a moment: a stopper may have found it
-      return false;
-    }
-    return sched::announce(site, stops);
-  }
-  // announce_locked is announce without the look whether a stop stands, which then ends the wait as soon as that has begun: for
-  // who holds a lock that the site's cancel() takes, since to take an announcement back is to wait for cancel().
-  void announce_locked(cancel_site& site, ended_by stops) noexcept {
+  // publish is announce without the look whether a stop stands: one that does is found behind the commit, and ends the wait as
+  // soon as that has begun. Also for who holds a lock that the site's cancel() takes, where an announcement could not be taken back.
+  void publish(cancel_site& site, ended_by stops) noexcept {
     if (f_ != nullptr && stops_count(*w_, *f_)) [[likely]] {
       return f_->stops.publish(&site, waiter(f_).bits(), stops == ended_by::links);
     }

@@ -67,7 +67,7 @@ class lone_wait : cancel_site {
 
   verdict wait(wait_target what, ended_by stops) noexcept {
     parking here;
-    here.announce_locked(*this, stops);
+    here.publish(*this, stops);
     constexpr auto lie_down = [](waiter who, void* object, std::uintptr_t) noexcept {
       auto* const self = static_cast<lone_wait*>(object);
       spin_lock& lock = self->lock_;

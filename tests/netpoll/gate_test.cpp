@@ -400,8 +400,7 @@ TEST(SummaryModel, LateNoteOfTheFormerOwnerNeverMarksTheNext) {
                                            }},
                                           {"late poller",
                                            [](slot& s) {
-                                             s.info.note_event(true, false, 1);
-                                             s.info.note(poll::summary::unusual, 0, 1);
+                                             s.info.note_event(true, true, 1);
                                            }}},
                                          [](slot& s) {
                                            const std::uint64_t end = s.info.load();

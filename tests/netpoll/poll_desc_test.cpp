@@ -271,8 +271,7 @@ TEST_F(PollDesc, EventHeldBackAcrossReuseIsOnlyASpuriousEdge) {
   close(first);
   poll_desc& second = open();
   ASSERT_EQ(found, &second);
-  found->info.note_event(true, false, fdseq);
-  found->info.note(poll::summary::unusual, 0, fdseq);
+  found->info.note_event(true, true, fdseq);
   sched::ready_list list;
   poll::netpollready(list, *found, true, true);
   EXPECT_EQ(second.netpollcheckerr(mode::read), poll::ok);

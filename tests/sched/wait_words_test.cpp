@@ -158,10 +158,7 @@ void sleeper(sleep_world& w) {
 void joiner(join_world& w) {
   w.result = "joined";
   while (!w.word.ended()) {
-    if (!w.announce()) {
-      w.result = "stopped";
-      break;
-    }
+    w.publish();
     w.park();
     w.withdraw();
     if (!w.word.ended() && w.stops.stands(w.everybody)) {

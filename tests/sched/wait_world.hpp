@@ -60,6 +60,11 @@ struct world {
     leave();
     return false;
   }
+  // As park_at and join, who look behind the commit alone.
+  void publish() {
+    site_lives.store(true, std::memory_order_seq_cst);
+    stops.publish(&site, one);
+  }
   void withdraw() {
     stops.withdraw();
     leave();
